@@ -1,0 +1,93 @@
+"""Names of the agents and simulators that come with the library.
+
+A registry holds strings and imports what they name on first use: listing the names costs nothing,
+and the core never imports an agent or a simulator.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from archgym_py.errors import ConfigError, UnknownNameError, did_you_mean
+
+__all__ = ["AGENTS", "SIMULATORS", "Registry"]
+
+
+class Registry:
+    """Maps names to "module:Attribute" strings and imports them on demand.
+
+    Args:
+        kind: What the names stand for, used in error messages ("agent").
+        entries: Name to "module:Attribute".
+
+    Raises:
+        ConfigError: If an entry is not of the form "module:Attribute".
+
+    Examples:
+        >>> shapes = Registry("shape", {"fraction": "fractions:Fraction"})
+        >>> shapes.names()
+        ('fraction',)
+        >>> shapes.load("fraction")(1, 2)
+        Fraction(1, 2)
+        >>> shapes.load("fractoin")
+        Traceback (most recent call last):
+        archgym_py.errors.UnknownNameError: unknown shape 'fractoin'. Did you mean 'fraction'?
+    """
+
+    def __init__(self, kind: str, entries: Mapping[str, str]) -> None:
+        self.kind = kind
+        self._entries: dict[str, tuple[str, str]] = {}
+        for name, target in entries.items():
+            module, separator, attribute = target.partition(":")
+            if not (module and separator and attribute):
+                raise ConfigError(
+                    f"{kind} {name!r}: {target!r} is not of the form 'module:Attribute'."
+                )
+            self._entries[name] = (module, attribute)
+
+    def names(self) -> tuple[str, ...]:
+        """Return the registered names, sorted."""
+        return tuple(sorted(self._entries))
+
+    def __contains__(self, name: object) -> bool:
+        """Return whether `name` is registered."""
+        return name in self._entries
+
+    def load(self, name: str) -> Any:
+        """Import and return what `name` stands for.
+
+        Args:
+            name: A registered name.
+
+        Returns:
+            The attribute that the entry points at, usually a class.
+
+        Raises:
+            UnknownNameError: If the name is not registered.
+            ImportError: If the module cannot be imported.
+            AttributeError: If the module lacks the attribute.
+        """
+        if name not in self._entries:
+            raise UnknownNameError(
+                f"unknown {self.kind} {name!r}.{did_you_mean(name, self.names())}"
+            )
+        module, attribute = self._entries[name]
+        return getattr(importlib.import_module(module), attribute)
+
+
+AGENTS = Registry(
+    "agent",
+    {
+        "genetic": "archgym_py.agents.genetic:Genetic",
+        "random_search": "archgym_py.agents.random_search:RandomSearch",
+    },
+)
+SIMULATORS = Registry(
+    "simulator",
+    {
+        "dram": "archgym_py.simulators.dram.model:DRAMSimulator",
+        "toy": "archgym_py.simulators.toy:ToySimulator",
+    },
+)
