@@ -1,0 +1,81 @@
+"""The table of Gymnasium ids, and their registration.
+
+Importing `archgym_py` registers the table, so `gymnasium.make("archgym_py:ArchGym/Toy-v0")` works
+in any process. The entry points are strings: registering imports no environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium as gym
+
+__all__ = ["ENVS", "EnvEntry", "register_all"]
+
+
+@dataclass(frozen=True, slots=True)
+class EnvEntry:
+    """One registered environment.
+
+    Attributes:
+        id: Gymnasium id, "ArchGym/Name-vN".
+        entry_point: "module:Class" of the environment; the class takes keyword arguments.
+        vector_entry_point: The same for the batched form, None where there is none.
+        doc: One line that says what is designed.
+        kwargs: Keyword arguments given to both unless `gymnasium.make` overrides them.
+    """
+
+    id: str
+    entry_point: str
+    vector_entry_point: str | None
+    doc: str
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+
+ENVS: tuple[EnvEntry, ...] = (
+    EnvEntry(
+        "ArchGym/DRAMController-v0",
+        "archgym_py.envs.dram:DRAMControllerEnv",
+        "archgym_py.envs.dram:DRAMControllerVectorEnv",
+        "a DRAM memory controller; a step is a design",
+    ),
+    EnvEntry(
+        "ArchGym/DRAMControllerSequential-v0",
+        "archgym_py.envs.dram:DRAMControllerSequentialEnv",
+        None,
+        "a DRAM memory controller; a step is the value of one parameter",
+    ),
+    EnvEntry(
+        "ArchGym/Toy-v0",
+        "archgym_py.envs.toy:ToyEnv",
+        "archgym_py.envs.toy:ToyVectorEnv",
+        "a toy multiply-accumulate unit with a known optimum; a step is a design",
+    ),
+    EnvEntry(
+        "ArchGym/ToySequential-v0",
+        "archgym_py.envs.toy:ToySequentialEnv",
+        None,
+        "a toy multiply-accumulate unit; a step is the value of one parameter",
+    ),
+)
+"""All environments of the library; tests and the command line read this table."""
+
+
+def register_all() -> None:
+    """Register `ENVS` with Gymnasium; ids that are registered already are left alone.
+
+    Examples:
+        >>> register_all()
+        >>> gym.spec("ArchGym/Toy-v0").entry_point
+        'archgym_py.envs.toy:ToyEnv'
+    """
+    for entry in ENVS:
+        if entry.id not in gym.registry:
+            gym.register(
+                entry.id,
+                entry_point=entry.entry_point,
+                vector_entry_point=entry.vector_entry_point,
+                kwargs=dict(entry.kwargs),
+            )

@@ -1,0 +1,616 @@
+"""Conformance suites: what every simulator, environment and agent must do.
+
+Whoever adds one calls the function for it from a test; a failed check raises an `AssertionError`
+that says what was expected and what happened. The library's own tests call them for everything in
+its tables.
+
+    >>> from archgym_py.simulators.toy import TOY_SPACE, ToySimulator
+    >>> check_simulator(ToySimulator(), TOY_SPACE)
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import multiprocessing
+import warnings
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from typing import Any, cast
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.utils.env_checker import check_env as gymnasium_check_env
+from gymnasium.utils.env_checker import data_equivalence
+from gymnasium.vector import AutoresetMode
+
+from archgym_py.agent import Agent, AskTellAgent, sample_feasible
+from archgym_py.environment import DesignEnv, DesignVectorEnv, SequentialDesignEnv
+from archgym_py.errors import (
+    ActionError,
+    BudgetExhausted,
+    ConfigError,
+    DesignError,
+    InfeasibleDesign,
+    SimulatorError,
+    SpaceError,
+)
+from archgym_py.evaluator import Trial
+from archgym_py.registry import AGENTS
+from archgym_py.simulator import BatchSimulator, Evaluation, Metric, Simulator, Status
+from archgym_py.space import Choice, Design, Integer, ParameterSpace, Real, Value
+
+__all__ = ["check_agent", "check_env", "check_simulator"]
+
+TOY_ENV = "archgym_py:ArchGym/Toy-v0"
+"""The environment that agents are checked on; its simulator knows its optimum."""
+
+TOY_BUDGET = 300
+"""Designs an agent may propose to get at least halfway to the toy's optimum."""
+
+
+# ---- simulators --------------------------------------------------------------------------------
+
+
+def check_simulator(
+    simulator: Simulator, space: ParameterSpace, *, samples: int = 64, seed: int = 0
+) -> None:
+    """Check a simulator on random designs of its space, and close it.
+
+    Checks that metrics are declared once each, with a unit; that the default design is feasible;
+    that the designs are evaluated without a crash, with the declared metrics within their bounds;
+    that equal designs and seeds give equal metrics in any order; that designs are left unchanged;
+    that `evaluate_batch` agrees with `evaluate`; and that it can be closed twice.
+
+    Args:
+        simulator: The simulator.
+        space: The designs it evaluates.
+        samples: Number of random designs.
+        seed: Seed of the designs.
+
+    Raises:
+        AssertionError: If a check fails.
+    """
+    who = f"simulator {simulator.name!r}"
+    _require(bool(simulator.name and simulator.version), f"{who} needs a name and a version.")
+    names = [metric.name for metric in simulator.metrics]
+    _require(bool(names), f"{who} declares no metric.")
+    _require(len(set(names)) == len(names), f"{who} declares a metric twice: {names}.")
+    for metric in simulator.metrics:
+        _require(bool(metric.unit), f"{who}: metric {metric.name!r} needs a unit, '1' for counts.")
+
+    rng = np.random.default_rng(seed)
+    designs = [space.default()]
+    drawn = [space.canonical(sample_feasible(space, rng)) for _ in range(samples)]
+    designs += [design for design in drawn if not space.violations(design)]
+    seeds = [
+        0 if simulator.deterministic else int(s) for s in rng.integers(2**31, size=len(designs))
+    ]
+    first = [_evaluate(simulator, d, s) for d, s in zip(designs, seeds, strict=True)]
+    default = first[0]
+    _require(
+        default.status is Status.OK,
+        f"{who}: the default design is the baseline and must be feasible, but it is "
+        f"{default.status}: {default.message}",
+    )
+    for design, evaluation in zip(designs, first, strict=True):
+        _check_evaluation(who, simulator.metrics, design, evaluation)
+    for index in reversed(range(len(designs))):
+        again = _evaluate(simulator, designs[index], seeds[index])
+        _require_same(
+            f"{who}: evaluated again in another order", designs[index], first[index], again
+        )
+    if isinstance(simulator, BatchSimulator):
+        batch = simulator.evaluate_batch([dict(design) for design in designs], seeds=seeds)
+        _require(
+            len(batch) == len(designs),
+            f"{who}: evaluate_batch gives {len(batch)} evaluations for {len(designs)} designs.",
+        )
+        for design, one, other in zip(designs, first, batch, strict=True):
+            _require_same(f"{who}: evaluate_batch differs from evaluate", design, one, other)
+    simulator.close()
+    simulator.close()
+
+
+def _evaluate(simulator: Simulator, design: Design, seed: int) -> Evaluation:
+    """Evaluate a design; the failures that a simulator may signal become evaluations."""
+    given = dict(design)
+    try:
+        evaluation = simulator.evaluate(given, seed=seed)
+    except SimulatorError as error:
+        status = Status.INFEASIBLE if isinstance(error, InfeasibleDesign) else Status.CRASHED
+        evaluation = Evaluation({}, status, str(error))
+    except Exception as error:
+        raise AssertionError(
+            f"simulator {simulator.name!r} raises {type(error).__name__}: {error} on {design}. "
+            f"Raise a SimulatorError where a design cannot be evaluated."
+        ) from error
+    _require(given == design, f"simulator {simulator.name!r} changes the design {design}.")
+    return evaluation
+
+
+def _check_evaluation(
+    who: str, metrics: Sequence[Metric], design: Design, evaluation: Evaluation
+) -> None:
+    _require(
+        evaluation.status is not Status.CRASHED,
+        f"{who} crashes on {design}: {evaluation.message}",
+    )
+    if evaluation.status is not Status.OK:
+        _require(bool(evaluation.message), f"{who} does not say why {design} failed.")
+        return
+    declared = {metric.name for metric in metrics}
+    _require(
+        set(evaluation.metrics) == declared,
+        f"{who} declares the metrics {sorted(declared)}, but reports "
+        f"{sorted(evaluation.metrics)} for {design}.",
+    )
+    for metric in metrics:
+        value = evaluation.metrics[metric.name]
+        _require(
+            metric.low <= value <= metric.high,
+            f"{who}: {metric.name} is {value} for {design}, outside its declared bounds "
+            f"[{metric.low}, {metric.high}].",
+        )
+
+
+def _require_same(what: str, design: Design, one: Evaluation, other: Evaluation) -> None:
+    _require(
+        one.status is other.status and dict(one.metrics) == dict(other.metrics),
+        f"{what}: {design} gives {one} and then {other}.",
+    )
+
+
+# ---- environments ------------------------------------------------------------------------------
+
+
+def check_env(env_id: str, **kwargs: Any) -> None:
+    """Check a registered environment with every kind of action that it has.
+
+    Runs Gymnasium's `check_env`, and Stable-Baselines3's where it is installed, with warnings
+    turned into errors. Checks that two environments answer the same actions alike, that
+    observations, rewards and infos are what `DesignEnv` documents, that a failure's reward is
+    below every feasible one, that illegal actions raise `ActionError` and count for nothing, and
+    that the vector form, where there is one, agrees with single environments.
+
+    Args:
+        env_id: Gymnasium id of an environment that derives from `DesignEnv`.
+        **kwargs: Arguments of the environment other than `action`.
+
+    Raises:
+        AssertionError: If a check fails.
+    """
+    spec = gym.spec(env_id)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        env = gym.make(env_id, **kwargs).unwrapped
+        _require(isinstance(env, DesignEnv), f"{env_id} must derive from DesignEnv.")
+        space, actions = cast(DesignEnv, env).space, cast(DesignEnv, env).actions
+        env.close()
+        for action in actions:
+            if action != "box" and math.isinf(space.size):
+                with _raises(SpaceError, f"{env_id}: action={action!r} in a continuous space"):
+                    gym.make(env_id, action=action, **kwargs)
+                continue
+            _check_env_api(env_id, {**kwargs, "action": action})
+            _check_rollout(env_id, {**kwargs, "action": action})
+            _check_bad_actions(env_id, {**kwargs, "action": action})
+            if spec.vector_entry_point is not None:
+                _check_vector(env_id, {**kwargs, "action": action})
+        with _raises(ConfigError, f"{env_id}: action='nonsense'"):
+            gym.make(env_id, action="nonsense", **kwargs)
+
+
+def _make(env_id: str, kwargs: Mapping[str, Any]) -> DesignEnv:
+    return cast(DesignEnv, gym.make(env_id, **kwargs).unwrapped)
+
+
+def _check_env_api(env_id: str, kwargs: Mapping[str, Any]) -> None:
+    gymnasium_check_env(_make(env_id, kwargs))
+    if importlib.util.find_spec("stable_baselines3") is not None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")  # what its import warns of is not about the env
+            from stable_baselines3.common.env_checker import check_env as sb3_check_env
+        sb3_check_env(_make(env_id, kwargs))
+
+
+def _check_rollout(env_id: str, kwargs: Mapping[str, Any], designs: int = 16) -> None:
+    """Step two environments through the same designs and check everything they return."""
+    one, other = _make(env_id, kwargs), _make(env_id, kwargs)
+    one.action_space.seed(0)
+    steps = len(one.space.parameters) if isinstance(one, SequentialDesignEnv) else 1
+    for _ in range(designs):
+        _require(
+            data_equivalence(one.reset(seed=0), other.reset(seed=0), exact=True),
+            f"{env_id}: two resets with the same seed differ.",
+        )
+        for step in range(1, steps + 1):
+            action = one.action_space.sample()
+            result, twin = one.step(action), other.step(action)
+            _require(
+                data_equivalence(result, twin, exact=True),
+                f"{env_id}: the action {action} gives {result} in one environment and {twin} in "
+                f"another.",
+            )
+            observation, reward, terminated, truncated, info = result
+            _require(
+                observation in one.observation_space,
+                f"{env_id}: {observation} is not in {one.observation_space}.",
+            )
+            _require(not truncated, f"{env_id} truncates; the end of a design is `terminated`.")
+            _require(
+                terminated is (step == steps),
+                f"{env_id}: terminated is {terminated} after {step} of {steps} steps.",
+            )
+        _check_outcome(env_id, one, reward, info)
+    one.close()
+    other.close()
+
+
+def _check_outcome(env_id: str, env: DesignEnv, reward: float, info: Mapping[str, Any]) -> None:
+    expected = ["design", "key", "status", "message", "metrics"]
+    _require(list(info) == expected, f"{env_id}: info has {list(info)}, expected {expected}.")
+    env.space.validate(info["design"])
+    _require(
+        info["key"] == env.space.key(info["design"]),
+        f"{env_id}: info has the key of another design.",
+    )
+    objective = env.objective
+    if Status(info["status"]) is Status.OK:
+        _require(
+            list(info["metrics"]) == [metric.name for metric in env.simulator.metrics],
+            f"{env_id}: info has the metrics {list(info['metrics'])}.",
+        )
+        _require(
+            objective.failure_reward < objective.reward_low <= reward <= objective.reward_high,
+            f"{env_id}: reward {reward} is outside "
+            f"[{objective.reward_low}, {objective.reward_high}].",
+        )
+    else:
+        _require(bool(info["message"]), f"{env_id}: {info['status']} without a message.")
+        _require(
+            reward == objective.failure_reward and not info["metrics"],
+            f"{env_id}: a failure has the reward {reward} and the metrics {info['metrics']}.",
+        )
+
+
+def _check_bad_actions(env_id: str, kwargs: Mapping[str, Any]) -> None:
+    env = _make(env_id, kwargs)
+    env.reset(seed=0)
+    spent = env.evaluator.spent
+    for action in _bad_actions(env.action_space):
+        with _raises(ActionError, f"{env_id}: the action {action!r}"):
+            env.step(action)
+        _require(env.evaluator.spent == spent, f"{env_id} counts the illegal action {action!r}.")
+    env.close()
+
+
+def _bad_actions(space: gym.Space[Any]) -> list[Any]:
+    if isinstance(space, gym.spaces.Discrete):
+        return [int(space.n), -1, 0.0, math.nan, True, [0], "0", None]
+    legal = np.zeros(space.shape or (), space.dtype)
+    bad: list[Any] = [legal[:-1], np.append(legal, legal[:1]), legal.reshape(1, -1), 0, "0", None]
+    wrong = [math.nan, math.inf, 1.5, -1.5]
+    if isinstance(space, gym.spaces.MultiDiscrete):
+        bad += [legal.astype(np.float64), legal.astype(np.bool_), space.nvec.copy()]
+        wrong = [-1]
+    for number in wrong:
+        action = legal.copy()
+        action[-1] = number
+        bad.append(action)
+    return bad
+
+
+def _check_vector(env_id: str, kwargs: Mapping[str, Any], num_envs: int = 4) -> None:
+    """Compare the vector form with Gymnasium's own vector environment of single ones."""
+    batched = gym.make_vec(env_id, num_envs=num_envs, **kwargs)
+    single = gym.make_vec(
+        env_id,
+        num_envs=num_envs,
+        vectorization_mode="sync",
+        vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP},
+        **kwargs,
+    )
+    _require(
+        isinstance(batched, DesignVectorEnv),
+        f"{env_id}: the vector form must derive from DesignVectorEnv.",
+    )
+    batched = cast(DesignVectorEnv, batched)
+    _require(
+        batched.metadata.get("autoreset_mode") is AutoresetMode.SAME_STEP,
+        f"{env_id}: the autoreset mode of the vector form must be SAME_STEP; any other wastes "
+        f"every second action.",
+    )
+    for name in (
+        "action_space",
+        "observation_space",
+        "single_action_space",
+        "single_observation_space",
+    ):
+        _require(
+            getattr(batched, name) == getattr(single, name),
+            f"{env_id}: {name} of the vector form is {getattr(batched, name)}, of single "
+            f"environments {getattr(single, name)}.",
+        )
+    _require(
+        data_equivalence(batched.reset(seed=0), single.reset(seed=0), exact=True),
+        f"{env_id}: reset of the vector form differs from single environments.",
+    )
+    batched.action_space.seed(0)
+    steps = 4
+    for _ in range(steps):
+        actions = batched.action_space.sample()
+        one, other = batched.step(actions), single.step(actions)
+        _require(
+            data_equivalence(one, other, exact=True),
+            f"{env_id}: the actions {actions} give {one} in the vector form and {other} in single "
+            f"environments.",
+        )
+    _require(
+        batched.evaluator.spent == steps * num_envs,
+        f"{env_id}: {steps} steps of {num_envs} designs count as {batched.evaluator.spent}.",
+    )
+    with _raises(ActionError, f"{env_id}: {num_envs - 1} actions for {num_envs} environments"):
+        batched.step(actions[:-1])
+    batched.close()
+    single.close()
+
+
+# ---- agents ------------------------------------------------------------------------------------
+
+
+def check_agent(agent: str | type[Agent], **hyperparameters: Value) -> None:
+    """Check an agent on the toy environment and on spaces and simulators that are awkward.
+
+    Checks that it spends its budget exactly, also one smaller than a batch, on legal designs only;
+    that equal seeds give equal samples, in a spawned process too and, for an ask/tell agent,
+    however the batches are cut; that a run resumed from a history continues to the same samples;
+    that it survives a simulator that rejects 30 % of the designs and one that always crashes, a
+    space of one design and a continuous space (or refuses that with `SpaceError`); that it refuses
+    an unknown hyperparameter and an environment without a budget; and that it gets at least
+    halfway from the default design to the toy's optimum in 300 designs.
+
+    Args:
+        agent: A registered name, or a class that can be imported.
+        **hyperparameters: Hyperparameters to check it with; those left out take their defaults.
+
+    Raises:
+        AssertionError: If a check fails.
+    """
+    cls: type[Agent] = AGENTS.load(agent) if isinstance(agent, str) else agent
+    who = f"agent {cls.name!r}"
+    if isinstance(agent, str):
+        _require(cls.name == agent, f"{who} is registered as {agent!r}.")
+    _require(bool(cls.doc), f"{who} needs a line of documentation in `doc`.")
+
+    def make(space: ParameterSpace, seed: int = 0) -> Agent:
+        return cls(space, seed=seed, **hyperparameters)
+
+    _check_refusals(who, cls, make)
+    toy = _make(TOY_ENV, {})
+    for budget in (1, 7, 150):
+        _search(who, make, toy, budget)
+    _check_samples(who, make, toy)
+    _check_resume(who, make, toy)
+    _check_failures(who, make, toy)
+    _check_awkward_spaces(who, make)
+    _check_toy_solved(who, make, toy)
+    _check_new_process(who, cls, make, toy, hyperparameters)
+
+
+_Maker = Callable[..., Agent]
+
+
+class _Memory:
+    """Records trials in a list."""
+
+    def __init__(self) -> None:
+        self.trials: list[Trial] = []
+
+    def append(self, trial: Trial) -> None:
+        self.trials.append(trial)
+
+    def close(self) -> None:
+        pass
+
+
+def _search(
+    who: str,
+    make: _Maker,
+    env: DesignEnv,
+    budget: int,
+    *,
+    seed: int = 0,
+    history: Sequence[Trial] = (),
+) -> list[Trial]:
+    """Run an agent, check that it spends its budget, and return the trials that are new."""
+    memory = _Memory()
+    evaluator = env.new_evaluator(budget=budget, seed=seed, recorder=memory, history=history)
+    try:
+        make(env.space, seed).run(env)
+    except (BudgetExhausted, DesignError) as error:
+        raise AssertionError(f"{who} with a budget of {budget}: {error}") from error
+    _require(
+        evaluator.spent == budget,
+        f"{who} returns after {evaluator.spent} of {budget} designs.",
+    )
+    return memory.trials
+
+
+def _keys(trials: Sequence[Trial]) -> list[str]:
+    return [trial.key for trial in trials]
+
+
+def _check_refusals(who: str, cls: type[Agent], make: _Maker) -> None:
+    toy = _make(TOY_ENV, {})
+    with _raises(ConfigError, f"{who}: an unknown hyperparameter"):
+        cls(toy.space, seed=0, no_such_hyperparameter=1)
+    with _raises(ConfigError, f"{who}: an environment without a budget"):
+        make(toy.space).run(toy)
+
+
+def _check_samples(who: str, make: _Maker, env: DesignEnv, budget: int = 100) -> None:
+    expected = _keys(_search(who, make, env, budget))
+    again = _keys(_search(who, make, env, budget))
+    _require(again == expected, f"{who}: the same seed gives other samples in a second run.")
+    if isinstance(make(env.space), AskTellAgent):
+        for size in (1, 5):
+            cut = _cut_keys(who, cast(AskTellAgent, make(env.space)), env, budget, size)
+            _require(cut == expected, f"{who}: asked for {size} at a time it gives other samples.")
+
+
+def _check_new_process(
+    who: str,
+    cls: type[Agent],
+    make: _Maker,
+    env: DesignEnv,
+    hyperparameters: Mapping[str, Value],
+    budget: int = 100,
+) -> None:
+    expected = _keys(_search(who, make, env, budget))
+    # A new interpreter has another hash seed and none of this one's global state.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        spawned = pool.submit(_spawned_keys, cls, dict(hyperparameters), budget).result()
+    _require(spawned == expected, f"{who}: the same seed gives other samples in a new process.")
+
+
+def _spawned_keys(cls: type[Agent], hyperparameters: dict[str, Value], budget: int) -> list[str]:
+    """Return the keys of a run; called in a new process."""
+
+    def make(space: ParameterSpace, seed: int) -> Agent:
+        return cls(space, seed=seed, **hyperparameters)
+
+    return _keys(_search(f"agent {cls.name!r}", make, _make(TOY_ENV, {}), budget))
+
+
+def _cut_keys(who: str, agent: AskTellAgent, env: DesignEnv, budget: int, size: int) -> list[str]:
+    evaluator = env.new_evaluator(budget=budget)
+    keys: list[str] = []
+    while remaining := evaluator.remaining:
+        wanted = min(size, remaining)
+        designs = agent.ask(wanted)
+        _require(1 <= len(designs) <= wanted, f"{who}: ask({wanted}) gives {len(designs)} designs.")
+        trials = evaluator.evaluate_batch(designs)
+        agent.tell(trials)
+        keys += _keys(trials)
+    return keys
+
+
+def _check_resume(who: str, make: _Maker, env: DesignEnv, budget: int = 100) -> None:
+    whole = _search(who, make, env, budget)
+    for done in (1, 50, 99, budget):
+        rest = _search(who, make, env, budget, history=whole[:done])
+        _require(
+            _keys(rest) == _keys(whole[done:]),
+            f"{who}: resumed after {done} designs it continues to other samples.",
+        )
+
+
+class _Unreliable:
+    """A simulator that raises an error on a fixed share of its designs."""
+
+    name = "unreliable"
+    version = "1"
+    deterministic = True
+
+    def __init__(self, simulator: Simulator, share: float, error: type[Exception]) -> None:
+        self._simulator, self._share, self._error = simulator, share, error
+        self.metrics = simulator.metrics
+
+    def evaluate(self, design: Design, *, seed: int) -> Evaluation:
+        digest = zlib.crc32(json.dumps(design, sort_keys=True).encode())
+        if digest / 2**32 < self._share:
+            raise self._error("this design always fails")
+        return self._simulator.evaluate(design, seed=seed)
+
+    def close(self) -> None:
+        self._simulator.close()
+
+
+def _check_failures(who: str, make: _Maker, toy: DesignEnv, budget: int = 150) -> None:
+    def env(share: float, error: type[Exception]) -> DesignEnv:
+        simulator = _Unreliable(toy.simulator, share, error)
+        return DesignEnv(toy.space, simulator, toy.objective.name, baseline=toy.baseline)
+
+    trials = _search(who, make, env(0.3, InfeasibleDesign), budget)
+    _require(
+        any(trial.status is Status.OK for trial in trials),
+        f"{who} finds no feasible design where 30 % fail.",
+    )
+    trials = _search(who, make, env(1.0, RuntimeError), budget)
+    _require(
+        all(trial.status is not Status.OK for trial in trials),
+        f"{who}: a simulator that always crashes gave a feasible trial.",
+    )
+
+
+class _Distance:
+    """A simulator for any space: the mean position of a design's values in [0, 1]."""
+
+    name = "distance"
+    version = "1"
+    deterministic = True
+    metrics = (Metric("distance", "1", 0.5, 2.0),)
+
+    def __init__(self, space: ParameterSpace) -> None:
+        self._space = space
+
+    def evaluate(self, design: Design, *, seed: int) -> Evaluation:
+        return Evaluation({"distance": 0.5 + float(self._space.to_unit(design).mean())})
+
+    def close(self) -> None:
+        pass
+
+
+def _check_awkward_spaces(who: str, make: _Maker, budget: int = 60) -> None:
+    def env(space: ParameterSpace) -> DesignEnv:
+        action = "box" if math.isinf(space.size) else "multidiscrete"
+        return DesignEnv(space, _Distance(space), "minimize:distance", action=action)
+
+    _search(who, make, env(ParameterSpace((Choice("only", ("this",)),))), budget)
+    continuous = ParameterSpace(
+        (Real("x", -1.0, 1.0), Real("y", 1e-3, 1e3, log=True), Integer("n", 0, 1))
+    )
+    try:
+        make(continuous)
+    except SpaceError:
+        return  # an agent may be unable to search a continuum, if it says so
+    _search(who, make, env(continuous), budget)
+
+
+def _check_toy_solved(who: str, make: _Maker, toy: DesignEnv) -> None:
+    optimum = cast(Any, toy.simulator).optimum
+    goal = toy.new_evaluator().evaluate(optimum).reward / 2  # the default design's reward is 0
+    for seed in range(3):
+        trials = _search(who, make, toy, TOY_BUDGET, seed=seed)
+        best = max(trial.reward for trial in trials)
+        _require(
+            best >= goal,
+            f"{who} with seed {seed} reaches a reward of {best:.3f} on the toy in {TOY_BUDGET} "
+            f"designs, less than {goal:.3f}, which is halfway from the default to the optimum.",
+        )
+
+
+# ---- parts of the above ------------------------------------------------------------------------
+
+
+def _require(condition: bool, message: str) -> None:
+    """Raise an `AssertionError` unless a condition holds; unlike `assert` also under -O."""
+    if not condition:
+        raise AssertionError(message)
+
+
+@contextmanager
+def _raises(expected: type[Exception], what: str) -> Iterator[None]:
+    try:
+        yield
+    except expected:
+        return
+    except Exception as error:
+        raise AssertionError(
+            f"{what} must raise {expected.__name__}, but raises {type(error).__name__}: {error}"
+        ) from error
+    raise AssertionError(f"{what} must raise {expected.__name__}, but is accepted.")

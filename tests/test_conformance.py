@@ -1,0 +1,39 @@
+"""Every registered simulator, environment and agent passes the suite for its kind.
+
+The tests read the tables, so a new entry is tested without being named here.
+"""
+
+from typing import Any
+
+import gymnasium as gym
+import pytest
+
+from archgym_py.environment import DesignEnv
+from archgym_py.registration import ENVS
+from archgym_py.registry import AGENTS, SIMULATORS
+from archgym_py.testing import check_agent, check_env, check_simulator
+
+ENV_IDS = [entry.id for entry in ENVS]
+
+
+@pytest.mark.parametrize("env_id", ENV_IDS)
+def test_env_conforms(env_id: str) -> None:
+    check_env(env_id)
+
+
+@pytest.mark.parametrize("env_id", ENV_IDS)
+def test_simulator_of_env_conforms(env_id: str) -> None:
+    env: Any = gym.make(env_id).unwrapped
+    assert isinstance(env, DesignEnv)
+    assert env.simulator.name in SIMULATORS.names()
+    check_simulator(env.simulator, env.space)
+
+
+def test_every_simulator_has_an_env() -> None:
+    envs: list[Any] = [gym.make(env_id).unwrapped for env_id in ENV_IDS]
+    assert {env.simulator.name for env in envs} == set(SIMULATORS.names())
+
+
+@pytest.mark.parametrize("name", AGENTS.names())
+def test_agent_conforms(name: str) -> None:
+    check_agent(name)
