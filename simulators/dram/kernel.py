@@ -1,0 +1,1254 @@
+"""The memory controller, cycle accurate and event driven, compiled by numba.
+
+One call of `simulate` plays one decoded trace through a list of controller configurations. Time is in
+integer picoseconds throughout. The model follows DRAMSys 4.0 (revision 460604a): a controller *step*
+takes an offered request into the scheduler, lets the refresh and power-down managers speak, and
+issues at most one command; between steps nothing changes, so the kernel jumps from step to step.
+
+How a simulation runs. All functions work on `s`, a record of `layout.STATE`, on the requests `q` and on
+the notes `w` that go with them; `c`, `r`, `b`, `d` and `k` are a channel, a rank, a bank, an energy
+domain and a request.
+
+* `_pump`, `_end_request`: trace player and arbiter. When a request reaches its controller is a closed
+  form of earlier acceptances and deliveries, so neither needs events of its own.
+* `_accept`: a controller stores an offered request in the list of its bank.
+* `_start_bank`: a bank machine chooses its request (scheduler) and its next command (page policy).
+* `_start_refresh`, `_start_power_down`: the managers of a rank choose their command.
+* `_scan`: the command mux. It finds the command that will issue next and when; that stays true until
+  a request arrives, so there is one scan for each command and none in between.
+* `_issue`: a command goes out; timing tables, bank states and the energy counters follow.
+* `_advance_responses`, `_deliver`: response queue and arbiter, on the way back to the player.
+
+Simultaneous events run in this order: a controller's own timers, arriving requests, responses.
+
+Every compiled function lies in this one file on purpose: numba's cache on disk watches only the file of
+the function that is called, so a helper in another module could change without being recompiled.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from archgym_py.simulators.dram.commands import COMMANDS, NEVER, SCOPES
+from archgym_py.simulators.dram.layout import (
+    CONFIG,
+    COUNTERS,
+    OK,
+    STALLED,
+    STATE,
+    VALUES,
+    WORK,
+)
+
+__all__ = ["simulate"]
+
+OPEN, OPEN_ADAPTIVE, CLOSED, CLOSED_ADAPTIVE = range(len(VALUES["page_policy"]))
+FIFO, FR_FCFS, FR_FCFS_GRP = range(len(VALUES["scheduler"]))
+BANKWISE, READ_WRITE, SHARED = range(len(VALUES["scheduler_buffer"]))
+REORDER = VALUES["resp_queue"].index("Reorder")
+NO_REFRESH, ALL_BANK, PER_BANK = range(len(VALUES["refresh_policy"]))
+SIMPLE_ARBITER, FIFO_ARBITER, REORDER_ARBITER = range(len(VALUES["arbiter"]))
+STRICT = VALUES["cmd_mux"].index("Strict")
+STAGGERED = VALUES["power_down_policy"].index("Staggered")
+
+(
+    PAGE_POLICY,
+    SCHEDULER,
+    BUFFER,
+    BUFFER_SIZE,
+    RESPONSE_QUEUE,
+    REFRESH,
+    MAX_POSTPONED,
+    MAX_PULLED_IN,
+    ARBITER,
+    MAX_ACTIVE,
+    MUX,
+    POWER_DOWN,
+) = range(len(CONFIG))
+
+RD, RDA, WR, WRA, ACT, PRE, REFB, _, PREA, REFA, PDEA, PDXA, PDEP, PDXP, SREFEN, SREFEX = range(
+    len(COMMANDS)
+)
+BANK_SCOPE, GROUP_SCOPE, RANK_SCOPE, OTHER_SCOPE, ANY_SCOPE, WINDOW_SCOPE, ROUND_SCOPE = range(
+    len(SCOPES)
+)
+(
+    N_ACT,
+    N_PRE,
+    N_RD,
+    N_WR,
+    N_REF_ALL,
+    N_REF_BANK,
+    C_ACTIVE,
+    C_PRECHARGED,
+    C_ACTIVE_PD,
+    C_PRECHARGED_PD,
+    C_SELF_REFRESH,
+    C_SELF_REFRESH_ACT,
+    C_SELF_REFRESH_PRE,
+    C_WAKE_ACT,
+    C_WAKE_PRE,
+) = range(len(COUNTERS))
+
+REGULAR, PULLED_IN = range(2)  # refresh manager
+PD_IDLE, PD_ACTIVE, PD_PRECHARGED, PD_SELF_REFRESH, PD_EXTRA_REFRESH = range(5)
+AWAKE, IN_ACTIVE_PD, IN_PRECHARGED_PD, IN_SELF_REFRESH = range(4)  # energy domain
+
+INF = 1 << 62
+LAST_ID = INF  # smaller is more urgent: refresh -1, a request its number, power-down this
+STALL_PS = 2_000_000_000  # 2 ms without a column command though requests wait: a deadlock
+
+_compile = njit(nogil=True, cache=True, error_model="numpy")
+_inline = njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
+
+# --- Player and arbiter --------------------------------------------------------------------------
+
+
+@_inline
+def _arrive(s: Any, q: Any, w: Any, k: int, now: int) -> None:
+    """Let the player send request k; it got the END_REQ of its predecessor at `now`."""
+    period = s.player_period
+    tck = s.tck
+    stamp = q[k].stamp * period
+    if k > 0:
+        edge = now - now % period + period
+        if s.relative:
+            stamp += edge
+        elif edge > stamp:
+            stamp = edge
+    w[k].send = stamp
+    remainder = stamp % tck
+    s.next_arrival = stamp if remainder == 0 else stamp - remainder + tck
+
+
+@_inline
+def _offer(s: Any, q: Any, w: Any, c: int, k: int) -> None:
+    """Put request k, which the arbiter has, at the door of its controller (not arbiter Simple)."""
+    s.offered[c] = k
+    if w[k].taken > s.last_end_req[c]:
+        s.offer_time[c] = w[k].taken
+        s.offer_early[c] = 0
+    else:
+        s.offer_time[c] = s.last_end_req[c] + s.tck
+        s.offer_early[c] = 1
+
+
+@_compile
+def _pump(s: Any, q: Any, w: Any) -> None:
+    """Let the arbiter (Fifo, Reorder) take all requests whose time of acceptance is known."""
+    n = len(q)
+    k = s.next_accept
+    slots = s.cfg[MAX_ACTIVE]
+    while k < n:
+        time = s.next_arrival
+        if k >= slots:
+            if k - slots >= s.delivered:
+                break
+            if w[k - slots].delivery > time:
+                time = w[k - slots].delivery
+        w[k].taken = time
+        c = q[k].channel
+        if s.offered[c] < 0:
+            _offer(s, q, w, c, k)
+        k += 1
+        if k < n:
+            _arrive(s, q, w, k, time)
+    s.next_accept = k
+
+
+@_inline
+def _end_request(s: Any, q: Any, w: Any, c: int, k: int, time: int) -> None:
+    """The controller has taken request k; its END_REQ arrives at `time`."""
+    s.last_end_req[c] = time
+    s.offered[c] = -1
+    s.offer_time[c] = INF
+    if s.cfg[ARBITER] == SIMPLE_ARBITER:
+        if k + 1 < len(q):
+            _arrive(s, q, w, k + 1, time)
+            target = q[k + 1].channel
+            s.offered[target] = k + 1
+            s.offer_time[target] = s.next_arrival + s.arbitration_fw
+            s.offer_early[target] = s.arbitration_fw > 0
+    else:
+        following = q[k].successor
+        if following < s.next_accept:
+            _offer(s, q, w, c, following)
+
+
+# --- Responses -----------------------------------------------------------------------------------
+
+
+@_inline
+def _to_player(s: Any, q: Any, w: Any, k: int, time: int) -> None:
+    w[s.delivered].delivery = time
+    s.delivered += 1
+    s.last_delivery = time
+    latency = time - w[k].send
+    w[k].latency = latency
+    s.latency_sum += latency
+    if latency > s.latency_max:
+        s.latency_max = latency
+
+
+@_inline
+def _deliver(s: Any, q: Any, w: Any, c: int, k: int, time: int) -> None:
+    """The response to request k reaches the arbiter at `time`."""
+    tck = s.tck
+    last = s.last_delivery
+    s.responded[c] += 1
+    arbiter = s.cfg[ARBITER]
+    if arbiter == SIMPLE_ARBITER:
+        delivery = (time if time > last else last + tck) + s.arbitration_bw
+        _to_player(s, q, w, k, delivery)
+        s.link_free[c] = delivery
+        return
+    s.link_free[c] = time
+    if arbiter == FIFO_ARBITER:
+        _to_player(s, q, w, k, time if time > last else last + tck)
+    else:
+        w[k].at_arbiter = time
+        k = s.next_in_order
+        while k < len(q) and w[k].at_arbiter < INF:
+            time = w[k].at_arbiter
+            last = s.last_delivery
+            _to_player(s, q, w, k, time if time > last else last + tck)
+            k += 1
+        s.next_in_order = k
+    _pump(s, q, w)
+
+
+@_inline
+def _advance_responses(s: Any, q: Any, w: Any, c: int) -> None:
+    """Send what the response queue of a controller can send.
+
+    With one channel nothing can change the order or the time of a response once its column command is
+    issued, so it is delivered here and now, with its future time. With several channels the arbiter
+    merges them, so each response becomes an event.
+    """
+    while s.response_open[c] < 0:
+        if s.cfg[RESPONSE_QUEUE] == REORDER:
+            k = s.response_next[c]
+            if k >= len(q) or w[k].due == INF:
+                return
+            s.response_next[c] = q[k].successor
+        else:
+            k = s.response_head[c]
+            if k < 0:
+                return
+            s.response_head[c] = w[k].following
+        free = s.link_free[c]
+        time = w[k].due if w[k].due > free else free + s.tck
+        if s.channels == 1:
+            _deliver(s, q, w, c, k, time)
+        else:
+            s.response_open[c] = k
+            s.response_time[c] = time
+
+
+@_inline
+def _queue_response(s: Any, q: Any, w: Any, c: int, k: int, due: int) -> None:
+    w[k].due = due
+    if s.cfg[RESPONSE_QUEUE] != REORDER:
+        w[k].following = -1
+        if s.response_head[c] < 0:
+            s.response_head[c] = k
+        else:
+            w[s.response_tail[c]].following = k
+        s.response_tail[c] = k
+    _advance_responses(s, q, w, c)
+
+
+# --- Scheduler and bank machines -----------------------------------------------------------------
+
+
+@_inline
+def _has_space(s: Any, q: Any, w: Any, c: int) -> bool:
+    size = s.cfg[BUFFER_SIZE]
+    buffer = s.cfg[BUFFER]
+    if buffer == BANKWISE:  # looks at the bank of the last stored request, not at the new one's
+        return s.count[s.last_stored[c]] < size
+    stored = s.stored[c]
+    if buffer == SHARED:
+        return stored < size
+    writes = s.stored_writes[c]
+    return writes < size and stored - writes < size
+
+
+@_inline
+def _choose_grouped(s: Any, q: Any, w: Any, c: int, b: int) -> int:
+    """FrFcfsGrp: the oldest row hit in the direction of the last column command, if nothing older of
+    the same address waits; else the oldest row hit."""
+    row = s.open_row[b]
+    direction = s.last_write[c]
+    oldest = -1
+    k = s.head[b]
+    while k >= 0:
+        if q[k].row == row:
+            if oldest < 0:
+                oldest = k
+            if q[k].write == direction:
+                older = oldest
+                while older != k and not (
+                    q[older].row == row and q[older].address == q[k].address
+                ):
+                    older = w[older].following
+                if older == k:
+                    return k
+        k = w[k].following
+    return oldest
+
+
+@_compile
+def _start_bank(s: Any, q: Any, w: Any, c: int, b: int, search_from: int) -> None:
+    """Choose the request and the command of a bank machine.
+
+    `search_from`: no request before this one in the list is a row hit (FrFcfs only).
+    """
+    s.command[b] = -1
+    if s.blocked[b] or s.sleeping[s.rank_of_bank[b]]:
+        return
+    head = s.head[b]
+    s.current[b] = head
+    if head < 0:
+        return
+    row = s.open_row[b]
+    if row < 0:
+        s.command[b] = ACT
+        return
+    scheduler = s.cfg[SCHEDULER]
+    k = head
+    if scheduler != FIFO and s.hits[b] > 0:
+        if scheduler == FR_FCFS:
+            k = search_from if search_from >= 0 else head
+            while q[k].row != row:
+                k = w[k].following
+        else:
+            k = _choose_grouped(s, q, w, c, b)
+        s.current[b] = k
+    if q[k].row != row:
+        s.command[b] = PRE
+        return
+    policy = s.cfg[PAGE_POLICY]
+    auto = policy == CLOSED
+    if policy == OPEN_ADAPTIVE or policy == CLOSED_ADAPTIVE:
+        if scheduler == FIFO:
+            second = w[head].following
+            further_hit = second >= 0 and q[second].row == row
+        else:
+            further_hit = s.hits[b] >= 2
+        auto = not further_hit and (policy == CLOSED_ADAPTIVE or s.count[b] >= 2)
+    s.command[b] = (WR if q[k].write else RD) + (1 if auto else 0)
+
+
+@_compile
+def _start_rank_banks(s: Any, q: Any, w: Any, c: int, r: int) -> None:
+    banks = s.banks
+    for b in range(r * banks, (r + 1) * banks):
+        _start_bank(s, q, w, c, b, -1)
+
+
+@_inline
+def _accept(s: Any, q: Any, w: Any, c: int, time: int, end_request: int) -> None:
+    """Store the offered request; its END_REQ is sent at `end_request`."""
+    k = s.offered[c]
+    b = q[k].bank
+    r = s.rank_of_bank[b]
+    if s.accepted[c] == s.responded[c] and time > s.link_free[c]:
+        s.idle_time[c] += time - max(0, s.link_free[c])
+    s.accepted[c] += 1
+    s.last_stored[c] = b
+    s.stored[c] += 1
+    if q[k].write:
+        s.stored_writes[c] += 1
+    tail = s.tail[b]
+    w[k].following = -1
+    w[k].preceding = tail
+    if tail < 0:
+        s.head[b] = k
+    else:
+        w[tail].following = k
+    s.tail[b] = k
+    s.count[b] += 1
+    if q[k].row == s.open_row[b]:
+        s.hits[b] += 1
+    s.payloads[r] += 1
+    if s.cfg[POWER_DOWN] == STAGGERED and s.payloads[r] == 1:
+        s.pd_controller_idle[r] = 0
+        s.want_entry[r] = 0
+        s.want_self_refresh[r] = 0
+        if s.pd_state[r] != PD_IDLE:
+            s.want_exit[r] = 1
+    _start_bank(s, q, w, c, b, -1)
+    _end_request(s, q, w, c, k, end_request)
+
+
+@_inline
+def _remove(s: Any, q: Any, w: Any, c: int, b: int, k: int) -> None:
+    before = w[k].preceding
+    after = w[k].following
+    if before < 0:
+        s.head[b] = after
+    else:
+        w[before].following = after
+    if after < 0:
+        s.tail[b] = before
+    else:
+        w[after].preceding = before
+    s.count[b] -= 1
+    s.stored[c] -= 1
+    if q[k].write:
+        s.stored_writes[c] -= 1
+
+
+# --- Managers of a rank --------------------------------------------------------------------------
+
+
+@_inline
+def _any_bank_busy(s: Any, q: Any, w: Any, r: int) -> bool:
+    banks = s.banks
+    for b in range(r * banks, (r + 1) * banks):  # noqa: SIM110 - numba has no any()
+        if s.current[b] >= 0:
+            return True
+    return False
+
+
+@_compile
+def _start_refresh(s: Any, q: Any, w: Any, r: int, time: int) -> None:
+    """Choose the command of the refresh manager."""
+    s.refresh_command[r] = -1
+    if time < s.trigger[r]:
+        return
+    if s.cfg[POWER_DOWN] == STAGGERED:
+        s.want_entry[r] = 0
+        if s.pd_state[r] != PD_IDLE:
+            s.want_exit[r] = 1
+    if s.sleeping[r]:
+        return
+    if s.cfg[REFRESH] == ALL_BANK:
+        _start_refresh_all(s, q, w, r, time)
+    else:
+        _start_refresh_bank(s, q, w, r, time)
+
+
+@_compile
+def _start_refresh_all(s: Any, q: Any, w: Any, r: int, time: int) -> None:
+    interval = s.interval_all
+    banks = s.banks
+    if time >= s.trigger[r] + interval:
+        s.trigger[r] += interval
+        s.refresh_state[r] = REGULAR
+    if s.refresh_state[r] == REGULAR:
+        if s.flex[r] == s.cfg[MAX_POSTPONED]:
+            s.blocked[r * banks : (r + 1) * banks] = 1
+        elif _any_bank_busy(s, q, w, r):
+            s.flex[r] += 1
+            s.trigger[r] += interval
+            return
+        s.refresh_command[r] = PREA if s.activated[r] > 0 else REFA
+    elif _any_bank_busy(s, q, w, r):
+        s.refresh_state[r] = REGULAR
+        s.trigger[r] += interval
+    else:
+        s.refresh_command[r] = REFA
+
+
+@_compile
+def _start_refresh_bank(s: Any, q: Any, w: Any, r: int, time: int) -> None:
+    interval = s.interval_bank
+    banks = s.banks
+    if time >= s.trigger[r] + interval:
+        s.trigger[r] += interval
+        s.refresh_state[r] = REGULAR
+    all_busy = True
+    if not s.refresh_keep[r]:
+        s.refresh_bank[r] = -1
+        for i in range(banks):
+            if s.refresh_left[r] >> i & 1:
+                b = r * banks + i
+                if s.refresh_bank[r] < 0:
+                    s.refresh_bank[r] = b
+                if s.current[b] < 0:
+                    s.refresh_bank[r] = b
+                    all_busy = False
+                    break
+    forced = s.refresh_state[r] == REGULAR and s.flex[r] == s.cfg[MAX_POSTPONED] * banks
+    if all_busy and not forced:
+        if s.refresh_state[r] == REGULAR:
+            s.flex[r] += 1
+        s.refresh_state[r] = REGULAR
+        s.trigger[r] += interval
+        return
+    b = s.refresh_bank[r]
+    if s.open_row[b] >= 0:
+        s.refresh_command[r] = PRE
+        return
+    s.refresh_command[r] = REFB
+    if forced:
+        s.blocked[b] = 1
+        s.refresh_keep[r] = 1
+
+
+@_inline
+def _refreshed(s: Any, q: Any, w: Any, r: int, interval: int, limit: int) -> None:
+    """Refresh manager after its REFA or REFB: go on pulling in while the rank is idle."""
+    if s.refresh_state[r] == PULLED_IN:
+        s.flex[r] -= 1
+    else:
+        s.refresh_state[r] = PULLED_IN
+    if s.flex[r] == -limit:
+        s.refresh_state[r] = REGULAR
+        s.trigger[r] += interval
+
+
+@_compile
+def _start_power_down(s: Any, q: Any, w: Any, r: int) -> None:
+    """Choose the command of the power-down manager."""
+    state = s.pd_state[r]
+    s.pd_command[r] = -1
+    if s.want_exit[r]:
+        if state == PD_ACTIVE:
+            s.pd_command[r] = PDXA
+        elif state == PD_PRECHARGED:
+            s.pd_command[r] = PDXP
+        elif state == PD_SELF_REFRESH:
+            s.pd_command[r] = SREFEX
+        else:
+            s.pd_command[r] = REFA
+    elif s.want_entry[r]:
+        s.pd_command[r] = PDEA if s.pd_activated[r] > 0 else PDEP
+    elif s.want_self_refresh[r]:
+        s.pd_command[r] = SREFEN
+
+
+@_compile
+def _start_managers(s: Any, q: Any, w: Any, c: int, time: int) -> None:
+    ranks = s.ranks
+    for r in range(c * ranks, (c + 1) * ranks):
+        _start_refresh(s, q, w, r, time)
+    if s.cfg[POWER_DOWN] == STAGGERED:
+        for r in range(c * ranks, (c + 1) * ranks):
+            _start_power_down(s, q, w, r)
+
+
+# --- Command mux ---------------------------------------------------------------------------------
+
+
+@_inline
+def _bank_time(s: Any, q: Any, w: Any, b: int, command: int) -> int:
+    """Earliest time of a bank's command by the timing rules, the bus aside."""
+    time = s.bank_ready[b, command]
+    other = s.group_ready[s.group_of_bank[b], command]
+    if other > time:
+        time = other
+    other = s.rank_ready[s.rank_of_bank[b], command]
+    if other > time:
+        time = other
+    return time
+
+
+@_compile
+def _scan(s: Any, q: Any, w: Any, c: int, now: int) -> None:
+    """Find the command that issues next: the one that would leave the bus first, the oldest of these.
+
+    A command that is ready earlier but leaves the bus later waits for it, as in the reference; the
+    winner therefore does not change as time goes on.
+    """
+    ranks = s.ranks
+    banks = s.banks
+    split = s.split_bus != 0
+    strict = s.cfg[MUX] == STRICT
+    staggered = s.cfg[POWER_DOWN] == STAGGERED
+    row_free = max(now, s.row_bus[c])
+    column_free = max(now, s.column_bus[c]) if split else row_free
+    # With one bus, row commands and column commands compete in the first set of variables.
+    best_end = best_id = best_time = INF
+    best_command = best_bank = best_rank = -1
+    col_end = col_id = col_time = INF
+    col_command = col_bank = col_rank = -1
+    for r in range(c * ranks, (c + 1) * ranks):
+        if staggered and s.pd_command[r] >= 0:
+            command = s.pd_command[r]
+            time = max(s.rank_ready[r, command], row_free)
+            end = time + s.length[command]
+            if end < best_end:
+                best_end, best_id, best_time = end, LAST_ID, time
+                best_command, best_bank, best_rank = command, -1, r
+            continue
+        command = s.refresh_command[r]
+        if command >= 0:
+            if command == PRE or command == REFB:
+                b = s.refresh_bank[r]
+                time = max(_bank_time(s, q, w, b, command), row_free)
+            else:
+                b = -1
+                time = max(s.rank_ready[r, command], row_free)
+            end = time + s.length[command]
+            if end <= best_end:
+                best_end, best_id, best_time = end, -1, time
+                best_command, best_bank, best_rank = command, b, r
+        for b in range(r * banks, (r + 1) * banks):
+            command = s.command[b]
+            if command < 0:
+                continue
+            k = s.current[b]
+            time = _bank_time(s, q, w, b, command)
+            if command <= WRA:
+                if strict and k != s.next_column[c]:
+                    continue
+                if split:
+                    if column_free > time:
+                        time = column_free
+                    end = time + s.length[command]
+                    if end < col_end or (end == col_end and k < col_id):
+                        col_end, col_id, col_time = end, k, time
+                        col_command, col_bank, col_rank = command, b, r
+                    continue
+            if row_free > time:
+                time = row_free
+            end = time + s.length[command]
+            if end < best_end or (end == best_end and k < best_id):
+                best_end, best_id, best_time = end, k, time
+                best_command, best_bank, best_rank = command, b, r
+    if col_time < best_time or (col_time == best_time and col_id < best_id):
+        best_time, best_command, best_bank, best_rank = col_time, col_command, col_bank, col_rank
+    s.win_time[c] = best_time
+    s.win_command[c] = best_command
+    s.win_bank[c] = best_bank
+    s.win_rank[c] = best_rank
+
+
+# --- Energy bookkeeping --------------------------------------------------------------------------
+
+
+@_inline
+def _power_close(s: Any, q: Any, w: Any, d: int, b: int, time: int) -> None:
+    """Precharge one bank; a precharge of a closed bank costs nothing."""
+    if s.power_open[b]:
+        s.power_open[b] = 0
+        s.counters[d, N_PRE] += 1
+        s.active_banks[d] -= 1
+        if s.active_banks[d] == 0:
+            s.counters[d, C_ACTIVE] += max(0, time - s.first_act[d])
+            s.last_pre[d] = time
+
+
+@_compile
+def _power_flush(s: Any, q: Any, w: Any, c: int, d: int, time: int) -> None:
+    """Carry out the auto-precharges that start up to `time`."""
+    count = s.pending[d]
+    done = 0
+    while done < count and s.pending_time[d, done] <= time:
+        at = s.pending_time[d, done]
+        _power_close(s, q, w, d, s.pending_bank[d, done], at)
+        if at > s.last_time[c]:
+            s.last_time[c] = at
+            s.last_completion[c] = s.completion[PRE]
+        done += 1
+    if done:
+        for i in range(done, count):
+            s.pending_time[d, i - done] = s.pending_time[d, i]
+            s.pending_bank[d, i - done] = s.pending_bank[d, i]
+        s.pending[d] = count - done
+
+
+@_inline
+def _power_auto(s: Any, q: Any, w: Any, d: int, b: int, time: int) -> None:
+    """Plan an auto-precharge, keeping the list sorted."""
+    i = s.pending[d]
+    s.pending[d] = i + 1
+    while i > 0 and s.pending_time[d, i - 1] > time:
+        s.pending_time[d, i] = s.pending_time[d, i - 1]
+        s.pending_bank[d, i] = s.pending_bank[d, i - 1]
+        i -= 1
+    s.pending_time[d, i] = time
+    s.pending_bank[d, i] = b
+
+
+@_inline
+def _power_all_closed(s: Any, q: Any, w: Any, d: int) -> None:
+    per_domain = s.banks * (s.ranks if s.merge_ranks else 1)
+    s.power_open[d * per_domain : (d + 1) * per_domain] = 0
+    s.active_banks[d] = 0
+
+
+@_inline
+def _power_end_interval(s: Any, q: Any, w: Any, d: int, time: int) -> None:
+    """Close the running standby interval at `time`."""
+    if s.active_banks[d] > 0:
+        s.counters[d, C_ACTIVE] += max(0, time - s.first_act[d])
+    else:
+        s.counters[d, C_PRECHARGED] += max(0, time - s.last_pre[d])
+
+
+@_compile
+def _power_sleep(s: Any, q: Any, w: Any, d: int, command: int, time: int) -> None:
+    """Power-down and self refresh."""
+    tck = s.tck
+    if command == PDEA or command == PDEP:
+        # The manager may ask for active power-down though every bank is closed; the device knows.
+        _power_end_interval(s, q, w, d, time)
+        s.mode[d] = IN_ACTIVE_PD if s.active_banks[d] > 0 else IN_PRECHARGED_PD
+        s.entry[d] = time
+    elif command == SREFEN:
+        _power_end_interval(s, q, w, d, time)
+        s.mode[d] = IN_SELF_REFRESH
+        s.entry[d] = time
+    elif command == SREFEX:
+        _power_leave(s, q, w, d, time)
+        s.last_pre[d] = time + s.txsdll * tck
+        s.counters[d, C_WAKE_PRE] += s.txsdll * tck
+    else:
+        active = s.mode[d] == IN_ACTIVE_PD
+        _power_leave(s, q, w, d, time)
+        if active:
+            s.counters[d, C_WAKE_ACT] += s.txp * tck
+            s.first_act[d] = time + s.txp * tck
+        else:
+            wake = s.txpdll * tck
+            s.counters[d, C_WAKE_PRE] += wake
+            s.last_pre[d] = time + wake
+
+
+@_compile
+def _power_leave(s: Any, q: Any, w: Any, d: int, time: int) -> None:
+    slept = time - s.entry[d]
+    if s.mode[d] == IN_ACTIVE_PD:
+        s.counters[d, C_ACTIVE_PD] += slept
+    elif s.mode[d] == IN_PRECHARGED_PD:
+        s.counters[d, C_PRECHARGED_PD] += slept
+    elif s.mode[d] == IN_SELF_REFRESH:
+        # Entering self refresh starts with one refresh.
+        act = (s.trfc - s.trp) * s.tck
+        pre = s.trp * s.tck
+        s.counters[d, C_SELF_REFRESH_ACT] += min(act, slept)
+        s.counters[d, C_SELF_REFRESH_PRE] += min(pre, max(0, slept - act))
+        s.counters[d, C_SELF_REFRESH] += max(0, slept - act - pre)
+    s.mode[d] = AWAKE
+
+
+@_inline
+def _power(s: Any, q: Any, w: Any, c: int, command: int, r: int, b: int, time: int) -> None:
+    """Count a command as DRAMPower does."""
+    d = c if s.merge_ranks else r
+    tck = s.tck
+    if s.pending[d] > 0 and s.pending_time[d, 0] <= time:
+        _power_flush(s, q, w, c, d, time)
+    s.last_time[c] = time
+    s.last_completion[c] = s.completion[command]
+    if command <= WRA:
+        if command <= RDA:
+            s.counters[d, N_RD] += 1
+            off = s.ap_read
+        else:
+            s.counters[d, N_WR] += 1
+            off = s.ap_write
+        if command & 1:
+            start = max(time + off * tck, s.power_act[b] + s.tras * tck)
+            _power_auto(s, q, w, d, b, start)
+    elif command == ACT:
+        s.power_act[b] = time
+        if not s.power_open[b]:
+            s.power_open[b] = 1
+            s.counters[d, N_ACT] += 1
+            if s.active_banks[d] == 0:
+                s.first_act[d] = time
+                s.counters[d, C_PRECHARGED] += max(0, time - s.last_pre[d])
+            s.active_banks[d] += 1
+    elif command == PRE:
+        _power_close(s, q, w, d, b, time)
+    elif command == PREA:
+        if s.active_banks[d] > 0:
+            s.counters[d, C_ACTIVE] += time - s.first_act[d]
+            s.counters[d, N_PRE] += s.active_banks[d]
+            s.last_pre[d] = time
+            _power_all_closed(s, q, w, d)
+    elif command == REFA:
+        s.counters[d, N_REF_ALL] += 1
+        s.counters[d, C_PRECHARGED] += max(0, time - s.last_pre[d])
+        busy = (s.trfc - s.trp) * tck
+        s.counters[d, C_ACTIVE] += busy
+        s.last_pre[d] = time + busy
+        s.first_act[d] = time
+        _power_all_closed(s, q, w, d)
+    elif command == REFB:
+        # The bank counts as active while it refreshes, as the rank does during an all-bank refresh.
+        s.counters[d, N_REF_BANK] += 1
+        if s.active_banks[d] == 0:
+            s.first_act[d] = time
+            s.counters[d, C_PRECHARGED] += max(0, time - s.last_pre[d])
+        s.active_banks[d] += 1
+        s.power_open[b] = 1
+        s.counters[d, N_PRE] -= 1  # the close below is not a precharge command
+        _power_auto(s, q, w, d, b, time + (s.trfcpb - s.trp) * tck)
+    else:
+        _power_sleep(s, q, w, d, command, time)
+
+
+@_compile
+def _power_finish(s: Any, q: Any, w: Any, c: int) -> int:
+    """Close all intervals of a channel; returns the end of its energy window, in ps."""
+    domains = 1 if s.merge_ranks else s.ranks
+    for d in range(c * domains, (c + 1) * domains):
+        _power_flush(s, q, w, c, d, INF)
+    end = s.last_time[c] + (s.last_completion[c] - 1) * s.tck
+    for d in range(c * domains, (c + 1) * domains):
+        if s.mode[d] == AWAKE:
+            _power_end_interval(s, q, w, d, end)
+        else:
+            _power_leave(s, q, w, d, max(end, s.entry[d]))
+    return end
+
+
+# --- Issue ---------------------------------------------------------------------------------------
+
+
+@_inline
+def _update_timing(s: Any, q: Any, w: Any, c: int, command: int, r: int, b: int, time: int) -> None:
+    """Push the earliest times of later commands."""
+    if s.split_bus and command <= WRA:
+        s.column_bus[c] = time + s.length[command]
+    else:
+        s.row_bus[c] = time + s.length[command]
+    ready = s.rank_ready[r]
+    rule = s.distance[RANK_SCOPE, command]
+    for x in range(16):
+        ready[x] = max(ready[x], time + rule[x])
+    if b >= 0:
+        ready = s.bank_ready[b]
+        rule = s.distance[BANK_SCOPE, command]
+        for x in range(8):
+            ready[x] = max(ready[x], time + rule[x])
+        ready = s.group_ready[s.group_of_bank[b]]
+        rule = s.distance[GROUP_SCOPE, command]
+        for x in range(8):
+            ready[x] = max(ready[x], time + rule[x])
+    ranks = s.ranks
+    if ranks > 1:
+        for other in range(c * ranks, (c + 1) * ranks):
+            for x in range(16):
+                reach = s.distance[ANY_SCOPE, command, x]
+                if other != r:
+                    reach = max(reach, s.distance[OTHER_SCOPE, command, x])
+                s.rank_ready[other, x] = max(s.rank_ready[other, x], time + reach)
+    else:
+        for x in range(16):
+            s.rank_ready[r, x] = max(s.rank_ready[r, x], time + s.distance[ANY_SCOPE, command, x])
+    if s.distance[WINDOW_SCOPE, command, ACT] > NEVER:
+        position = s.window_position[r]
+        s.window[r, position] = time + s.length[command] - s.tck
+        position = (position + 1) & 3
+        s.window_position[r] = position
+        fourth = s.window[r, position]
+        for x in (ACT, REFB):
+            s.rank_ready[r, x] = max(
+                s.rank_ready[r, x], fourth + s.distance[WINDOW_SCOPE, command, x]
+            )
+    if command == REFB:
+        s.round[r] += 1
+        if s.round[r] == s.banks:
+            s.round[r] = 0
+            s.rank_ready[r, REFB] = max(
+                s.rank_ready[r, REFB], time + s.distance[ROUND_SCOPE, command, REFB]
+            )
+
+
+@_inline
+def _issue_column(s: Any, q: Any, w: Any, c: int, command: int, r: int, b: int, time: int) -> None:
+    k = s.current[b]
+    hint = w[k].following
+    _remove(s, q, w, c, b, k)
+    s.current[b] = -1
+    if s.fresh[b]:
+        s.fresh[b] = 0
+    else:
+        s.row_hits[c] += 1
+    if command & 1:
+        s.open_row[b] = -1
+        s.hits[b] = 0
+        s.activated[r] -= 1
+    else:
+        s.hits[b] -= 1
+    s.last_column_time[c] = time
+    s.next_column[c] = q[k].successor
+    write = q[k].write
+    turned = write != s.last_write[c]
+    s.last_write[c] = write
+    if s.offer_time[c] < time + s.offer_early[c] and _has_space(s, q, w, c):
+        taken = q[s.offered[c]].bank
+        _accept(s, q, w, c, time, time + s.think_fw)
+        if taken == b and hint < 0:
+            hint = s.tail[b]
+    _queue_response(
+        s, q, w, c, k, time + (s.write_delay if write else s.read_delay)
+    )
+    s.payloads[r] -= 1
+    if s.cfg[POWER_DOWN] == STAGGERED and s.payloads[r] == 0:
+        s.pd_controller_idle[r] = 1
+        if s.pd_state[r] == PD_IDLE:
+            s.want_entry[r] = 1
+    if turned and s.cfg[SCHEDULER] == FR_FCFS_GRP:
+        ranks = s.ranks
+        for other in range(c * ranks, (c + 1) * ranks):
+            _start_rank_banks(s, q, w, c, other)
+    else:
+        _start_bank(s, q, w, c, b, hint)
+
+
+@_compile
+def _issue_rank(s: Any, q: Any, w: Any, c: int, command: int, r: int, b: int, time: int) -> None:
+    """State changes of refresh and power-down commands."""
+    banks = s.banks
+    if command == PREA:
+        s.open_row[r * banks : (r + 1) * banks] = -1
+        s.hits[r * banks : (r + 1) * banks] = 0
+        s.activated[r] = 0
+        s.pd_activated[r] = 0
+    elif command == REFA:
+        s.blocked[r * banks : (r + 1) * banks] = 0
+        if s.sleeping[r]:  # the refresh after self refresh
+            s.sleeping[r] = 0
+            s.refresh_state[r] = REGULAR
+            s.trigger[r] = time + s.interval_all
+        else:
+            _refreshed(s, q, w, r, s.interval_all, s.cfg[MAX_PULLED_IN])
+    elif command == REFB:
+        s.blocked[b] = 0
+        s.refresh_keep[r] = 0
+        s.refresh_left[r] &= ~(1 << (b - r * banks))
+        if s.refresh_left[r] == 0:
+            s.refresh_left[r] = (1 << banks) - 1
+        _refreshed(s, q, w, r, s.interval_bank, s.cfg[MAX_PULLED_IN] * banks)
+    if s.cfg[POWER_DOWN] == STAGGERED:
+        _update_power_down(s, q, w, r, command)
+    _start_rank_banks(s, q, w, c, r)
+
+
+@_compile
+def _update_power_down(s: Any, q: Any, w: Any, r: int, command: int) -> None:
+    if command == REFA or command == REFB:
+        if s.pd_state[r] == PD_EXTRA_REFRESH:
+            s.pd_state[r] = PD_IDLE
+            s.want_exit[r] = 0
+        elif s.pd_controller_idle[r]:
+            s.want_entry[r] = 1
+    elif command == PDEA or command == PDEP:
+        s.pd_state[r] = PD_ACTIVE if command == PDEA else PD_PRECHARGED
+        s.want_entry[r] = 0
+        s.sleeping[r] = 1
+    elif command == PDXA or command == PDXP:
+        s.pd_state[r] = PD_IDLE
+        s.want_exit[r] = 0
+        s.sleeping[r] = 0
+        if command == PDXP and s.pd_controller_idle[r]:
+            s.want_self_refresh[r] = 1
+    elif command == SREFEN:
+        s.pd_state[r] = PD_SELF_REFRESH
+        s.want_self_refresh[r] = 0
+        s.sleeping[r] = 1
+        s.trigger[r] = INF
+    elif command == SREFEX:
+        s.pd_state[r] = PD_EXTRA_REFRESH
+
+
+@_compile
+def _issue(s: Any, q: Any, w: Any, log: Any, c: int, time: int) -> None:
+    """Issue the command that won the last scan."""
+    command = s.win_command[c]
+    b = s.win_bank[c]
+    r = s.win_rank[c]
+    s.counts[command] += 1
+    if len(log) > 0:
+        _record(s, q, log, command, r, b, time)
+    _update_timing(s, q, w, c, command, r, b, time)
+    _power(s, q, w, c, command, r, b, time)
+    if command <= WRA:
+        _issue_column(s, q, w, c, command, r, b, time)
+    elif command == ACT:
+        row = q[s.current[b]].row
+        s.open_row[b] = row
+        s.fresh[b] = 1
+        s.activated[r] += 1
+        s.pd_activated[r] += 1
+        hits = 0
+        k = s.head[b]
+        while k >= 0:
+            if q[k].row == row:
+                hits += 1
+            k = w[k].following
+        s.hits[b] = hits
+        _start_bank(s, q, w, c, b, -1)
+    elif command == PRE:
+        s.open_row[b] = -1
+        s.hits[b] = 0
+        s.activated[r] -= 1
+        s.pd_activated[r] -= 1
+        _start_bank(s, q, w, c, b, -1)
+    else:
+        _issue_rank(s, q, w, c, command, r, b, time)
+
+
+@_compile
+def _record(s: Any, q: Any, log: Any, command: int, r: int, b: int, time: int) -> None:
+    i = s.logged
+    s.logged = i + 1
+    if i >= len(log):
+        return  # the caller sees by LOGGED that the log was too short
+    log[i, 0] = time
+    log[i, 1] = command
+    log[i, 2] = r
+    log[i, 3] = s.group_of_bank[b] if b >= 0 else -1
+    log[i, 4] = b
+    if b < 0:
+        log[i, 5] = -1
+    elif command == ACT:
+        log[i, 5] = q[s.current[b]].row
+    else:
+        log[i, 5] = s.open_row[b]
+
+
+# --- Steps ---------------------------------------------------------------------------------------
+
+
+@_inline
+def _managers_speak(s: Any, q: Any, w: Any, c: int, time: int) -> bool:
+    """Whether a refresh is due or power-down is managed; else the managers have nothing to say."""
+    if s.cfg[POWER_DOWN] == STAGGERED:
+        return True
+    ranks = s.ranks
+    for r in range(c * ranks, (c + 1) * ranks):  # noqa: SIM110 - numba has no any()
+        if s.trigger[r] <= time:
+            return True
+    return False
+
+
+@_inline
+def _set_wake(s: Any, q: Any, w: Any, c: int, time: int) -> None:
+    wake = s.win_time[c]
+    ranks = s.ranks
+    for r in range(c * ranks, (c + 1) * ranks):
+        trigger = s.trigger[r]
+        if time < trigger < wake:
+            wake = trigger
+    s.wake[c] = wake
+
+
+@_compile
+def _step(s: Any, q: Any, w: Any, log: Any, c: int, time: int) -> None:
+    """A controller step: managers, command mux, issue, and what comes next."""
+    managed = _managers_speak(s, q, w, c, time)
+    if managed:
+        # The bank machines' commands stand though a refresh may block them from now on.
+        _start_managers(s, q, w, c, time)
+        _scan(s, q, w, c, time)
+    if s.win_time[c] == time:
+        _issue(s, q, w, log, c, time)
+    if managed:
+        ranks = s.ranks
+        for r in range(c * ranks, (c + 1) * ranks):
+            _start_rank_banks(s, q, w, c, r)
+        _start_managers(s, q, w, c, time)
+    _scan(s, q, w, c, time)
+    _set_wake(s, q, w, c, time)
+
+
+@_compile
+def _request_step(s: Any, q: Any, w: Any, log: Any, c: int, time: int) -> None:
+    """A controller step caused by an arriving request."""
+    b = q[s.offered[c]].bank
+    _accept(s, q, w, c, time, time)
+    if _managers_speak(s, q, w, c, time) or s.win_bank[c] == b or s.split_bus or s.cfg[MUX] == STRICT:
+        if not _managers_speak(s, q, w, c, time):
+            _scan(s, q, w, c, time)
+        _step(s, q, w, log, c, time)
+        return
+    # Only this bank's candidate changed: compare it with the winner.
+    command = s.command[b]
+    if command < 0:
+        return
+    candidate = max(_bank_time(s, q, w, b, command), s.row_bus[c], time)
+    end = candidate + s.length[command]
+    winner_end = INF
+    if s.win_command[c] >= 0:
+        winner_end = s.win_time[c] + s.length[s.win_command[c]]
+    if end < winner_end or (end == winner_end and s.current[b] < s.current[s.win_bank[c]]):
+        s.win_time[c] = candidate
+        s.win_command[c] = command
+        s.win_bank[c] = b
+        s.win_rank[c] = s.rank_of_bank[b]
+        if candidate == time:
+            _step(s, q, w, log, c, time)
+        elif candidate < s.wake[c]:
+            s.wake[c] = candidate
+
+
+@_inline
+def _request_time(s: Any, q: Any, w: Any, c: int) -> int:
+    """When the controller can take the request at its door; INF: not before a column command."""
+    if s.offer_time[c] < INF and _has_space(s, q, w, c):
+        return s.offer_time[c]
+    return INF
+
+
+@_compile
+def _run(s: Any, q: Any, w: Any, log: Any) -> int:
+    """Play the trace until all is delivered; returns OK or STALLED."""
+    n = len(q)
+    channels = s.channels
+    while s.delivered < n:
+        time = INF
+        for c in range(channels):
+            time = min(
+                time,
+                s.wake[c],
+                _request_time(s, q, w, c),
+                s.response_time[c],
+            )
+        if time == INF:
+            return STALLED
+        for c in range(channels):
+            if s.offer_early[c] and _request_time(s, q, w, c) == time:
+                _request_step(s, q, w, log, c, time)
+        for c in range(channels):
+            if s.wake[c] == time:
+                if (
+                    s.stored[c] > 0
+                    and time > s.last_column_time[c] + STALL_PS
+                    and time > s.last_end_req[c] + STALL_PS
+                ):
+                    return STALLED
+                _step(s, q, w, log, c, time)
+        for c in range(channels):
+            if _request_time(s, q, w, c) == time:
+                _request_step(s, q, w, log, c, time)
+        if channels > 1:
+            for c in range(channels):
+                if s.response_time[c] == time:
+                    k = s.response_open[c]
+                    s.response_open[c] = -1
+                    s.response_time[c] = INF
+                    _deliver(s, q, w, c, k, time)
+                    _advance_responses(s, q, w, c)
+    # The managers go on until the last response is delivered.
+    for c in range(channels):
+        while s.wake[c] <= s.last_delivery:
+            _step(s, q, w, log, c, s.wake[c])
+    return OK
+
+
+@_compile
+def _reset(s: Any, q: Any, w: Any) -> None:
+    n = len(q)
+    s.open_row[:] = -1
+    s.current[:] = -1
+    s.command[:] = -1
+    s.head[:] = -1
+    s.tail[:] = -1
+    s.power_act[:] = NEVER
+    s.window[:] = NEVER
+    if s.cfg[RESPONSE_QUEUE] == REORDER or s.cfg[ARBITER] == REORDER_ARBITER:
+        for k in range(n):
+            w[k].due = INF
+            w[k].at_arbiter = INF
+    for b in range(s.channels * s.ranks * s.banks):
+        s.rank_of_bank[b] = b // s.banks
+        s.group_of_bank[b] = b // (s.banks // s.groups)
+    channels = s.channels
+    ranks = s.ranks
+    banks = s.banks
+    staggered = s.cfg[POWER_DOWN] == STAGGERED
+    for c in range(channels):
+        s.offered[c] = -1
+        s.offer_time[c] = INF
+        s.last_end_req[c] = -1
+        s.last_stored[c] = c * ranks * banks
+        s.response_head[c] = -1
+        s.response_open[c] = -1
+        s.response_time[c] = INF
+        s.link_free[c] = -1
+        k = 0
+        while k < n and q[k].channel != c:
+            k += 1
+        s.response_next[c] = k
+        s.next_column[c] = k
+    policy = s.cfg[REFRESH]
+    interval = s.interval_all if policy == ALL_BANK else s.interval_bank
+    bits = 0
+    while (1 << bits) < ranks:
+        bits += 1
+    for r in range(channels * ranks):
+        if policy == NO_REFRESH:
+            s.trigger[r] = INF
+        else:
+            # The ranks' first refreshes are spread: rank numbers with their bits reversed.
+            reverse = 0
+            for i in range(bits):
+                reverse |= (r % ranks >> i & 1) << (bits - 1 - i)
+            first = interval - reverse * (interval // ranks)
+            s.trigger[r] = -(-first // s.tck) * s.tck
+        s.refresh_command[r] = -1
+        s.refresh_left[r] = (1 << banks) - 1
+        s.pd_command[r] = -1
+        if staggered:
+            s.pd_controller_idle[r] = 1
+            s.want_entry[r] = 1
+    for c in range(channels):
+        if staggered:
+            _start_managers(s, q, w, c, 0)
+        _scan(s, q, w, c, 0)
+        _set_wake(s, q, w, c, -1)
+    _arrive(s, q, w, 0, 0)
+    if s.cfg[ARBITER] == SIMPLE_ARBITER:
+        c = q[0].channel
+        s.offered[c] = 0
+        s.offer_time[c] = s.next_arrival + s.arbitration_fw
+        s.offer_early[c] = s.arbitration_fw > 0
+    else:
+        _pump(s, q, w)
+
+
+@_compile
+def simulate(system: Any, configs: Any, q: Any, results: Any, log: Any) -> None:
+    """Play one trace through each configuration.
+
+    Args:
+        system: STATE[1]; zero but for `SYSTEM_FIELDS`, `distance`, `length`, `completion`.
+        configs: int64[m, 12]; the columns are those of `CONFIG`.
+        q: REQUEST[n]; the decoded trace, n > 0.
+        results: RESULT[m]; output.
+        log: int64[l, 6]; output: time in ps, command, rank, bank group, bank and row of each command
+            of the last design, -1 where one does not apply. Commands past the end are counted in
+            `commands_logged`, but lost; l = 0 logs nothing.
+    """
+    n = len(q)
+    state = np.empty(1, STATE)
+    s = state[0]
+    w = np.empty(n, WORK)
+    latencies = np.empty(n, np.int64)
+    for i in range(len(configs)):
+        state[0] = system[0]
+        s.cfg[:] = configs[i]
+        _reset(s, q, w)
+        out = results[i]
+        out.status = _run(s, q, w, log)
+        out.total_time_ps = s.last_delivery
+        out.commands_logged = s.logged
+        out.latency_sum_ps = s.latency_sum
+        out.latency_max_ps = s.latency_max
+        if out.status == OK:
+            for k in range(n):
+                latencies[k] = w[k].latency
+            latencies.sort()
+            out.latency_p50_ps = latencies[n // 2]
+            out.latency_p99_ps = latencies[99 * n // 100]
+        out.window_ps = 0
+        out.row_hits = 0
+        for c in range(s.channels):
+            out.window_ps = max(out.window_ps, _power_finish(s, q, w, c))
+            out.row_hits += s.row_hits[c]
+            out.served[c] = s.accepted[c]
+            out.idle_ps[c] = s.idle_time[c] + s.last_delivery - max(0, s.link_free[c])
+        out.counts[:] = s.counts
+        out.counters[:] = s.counters

@@ -1,0 +1,433 @@
+"""The memory controller as a simulator: designs in, metrics out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from archgym_py.design import Design, Value
+from archgym_py.errors import ConfigError
+from archgym_py.simulator import Evaluation, Metric, Status
+from archgym_py.simulators.dram.address import AddressMap, decode_trace, load_address_map
+from archgym_py.simulators.dram.commands import COMMANDS
+from archgym_py.simulators.dram.energy import COMPONENTS, EnergyModel
+from archgym_py.simulators.dram.kernel import simulate
+from archgym_py.simulators.dram.layout import (
+    CONFIG,
+    MAX_BANKS,
+    MAX_CHANNELS,
+    MAX_GROUPS,
+    MAX_RANKS,
+    OK,
+    REQUEST,
+    RESULT,
+    STATE,
+    SYSTEM_FIELDS,
+    VALUES,
+)
+from archgym_py.simulators.dram.technology import Technology
+from archgym_py.simulators.dram.timing import timing_tables
+from archgym_py.simulators.dram.trace import Trace
+
+__all__ = ["Command", "DRAMSimulator"]
+
+_COUNTED = "ACT PRE PREA RD RDA WR WRA REFA REFB PDEA PDEP SREFEN".split()
+_COUNTED_COLUMNS = [COMMANDS.index(name) for name in _COUNTED]
+_NUMBER = {name: {value: i for i, value in enumerate(values)} for name, values in VALUES.items()}
+_NO_LOG = np.empty((0, 6), np.int64)
+_MIN_DESIGNS_PER_THREAD = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command on a channel's bus.
+
+    Attributes:
+        cycle: Clock cycle of its issue.
+        name: JEDEC name ("ACT", "RDA", "REFB", ...).
+        rank: Rank, numbered over all channels.
+        bank_group: Bank group, numbered over all ranks; None for a command to a whole rank.
+        bank: Bank, numbered over all ranks; None for a command to a whole rank.
+        row: The row that is open or being opened; None where there is none.
+    """
+
+    cycle: int
+    name: str
+    rank: int
+    bank_group: int | None
+    bank: int | None
+    row: int | None
+
+
+class DRAMSimulator:
+    """A memory controller in front of a DRAM, playing one trace.
+
+    It models DRAMSys 4.0 cycle by cycle, with DRAMPower 4.1's energy model. Metrics:
+
+    * ``total_time_ns``: instant of the last answer at the trace player.
+    * ``latency_mean_ns``, ``latency_p50_ns``, ``latency_p99_ns``, ``latency_max_ns``: answer at the
+      player minus actual send time. The percentiles are elements n/2 and 99n/100 of the sorted list.
+    * ``bandwidth_gbit_s``: data moved over the total time; ``bandwidth_busy_gbit_s``: the same without
+      the time in which a channel's controller holds no request. With arbiter Simple the reference
+      leaves the last request out of both; here every request counts.
+    * ``row_hit_rate``: share of column commands that found their row open, that is without an
+      activation of their bank since the bank's previous column command.
+    * ``energy_pj``, its parts (`energy.COMPONENTS`) and ``average_power_mw``: of all DRAM devices,
+      over the window that DRAMPower uses, which ends with the last command. Absent where no
+      currents are public.
+    * ``n_act`` ... ``n_srefen``: commands issued, over all channels.
+
+    Args:
+        trace: The requests.
+        technology: The memory.
+        address_map: Where addresses lie, unless a design says otherwise (``address_map``).
+        fixed: Values of the parameters that designs lack, by name.
+        player_clock_mhz: Clock of the trace player, in MHz.
+        arbitration_delay_fw_ns: Player to controller (arbiter Simple only), in ns.
+        arbitration_delay_bw_ns: Controller to player (arbiter Simple only), in ns.
+        think_delay_fw_ns: Controller front end, requests, in ns.
+        think_delay_bw_ns: Controller front end, responses, in ns.
+        phy_delay_fw_ns: PHY, commands, in ns.
+        phy_delay_bw_ns: PHY, data, in ns.
+        reference_energy: Count the energy of several ranks as the reference does: all commands in one
+            set of counters, the standby multiplied by the number of ranks. One rank: no effect.
+        threads: Threads for a batch; as many as there are cores if None.
+
+    Raises:
+        ConfigError: If the memory has more channels, ranks or banks than the kernel has room for.
+    """
+
+    name = "dram"
+    version = "1"
+    deterministic = True
+
+    def __init__(
+        self,
+        *,
+        trace: Trace,
+        technology: Technology,
+        address_map: AddressMap,
+        fixed: Mapping[str, Value],
+        player_clock_mhz: float,
+        arbitration_delay_fw_ns: float = 0.0,
+        arbitration_delay_bw_ns: float = 0.0,
+        think_delay_fw_ns: float = 0.0,
+        think_delay_bw_ns: float = 0.0,
+        phy_delay_fw_ns: float = 0.0,
+        phy_delay_bw_ns: float = 0.0,
+        reference_energy: bool = False,
+        threads: int | None = None,
+    ) -> None:
+        _check_size(technology)
+        self.trace = trace
+        self.technology = technology
+        self._address_map = address_map
+        self._fixed = dict(fixed)
+        self._energy = EnergyModel.of(technology, merge_ranks=reference_energy)
+        self._domains = technology.channels * (1 if reference_energy else technology.ranks)
+        self._threads = threads or len(os.sched_getaffinity(0))
+        self._pool: ThreadPoolExecutor | None = None
+
+        tables = timing_tables(technology)
+        power = tables.power
+        on_the_way = _ps(think_delay_fw_ns + think_delay_bw_ns + phy_delay_fw_ns + phy_delay_bw_ns)
+        values = {
+            "tck": technology.tck_ps,
+            "player_period": round(1e6 / player_clock_mhz),
+            "relative": trace.relative,
+            "arbitration_fw": _ps(arbitration_delay_fw_ns),
+            "arbitration_bw": _ps(arbitration_delay_bw_ns),
+            "think_fw": _ps(think_delay_fw_ns),
+            "read_delay": on_the_way + tables.read_data_end,
+            "write_delay": on_the_way + tables.write_data_end,
+            "channels": technology.channels,
+            "ranks": technology.ranks,
+            "groups": technology.bank_groups,
+            "banks": technology.banks,
+            "split_bus": tables.split_bus,
+            "interval_all": tables.refresh_interval["AllBank"],
+            "interval_bank": tables.refresh_interval.get("PerBank", 0),
+            "merge_ranks": reference_energy,
+            "ap_read": power.auto_precharge_read,
+            "ap_write": power.auto_precharge_write,
+            "tras": power.tras,
+            "trp": power.trp,
+            "trfc": power.trfc,
+            "trfcpb": power.trfcpb,
+            "txp": power.txp,
+            "txpdll": power.txpdll,
+            "txsdll": power.txsdll,
+        }
+        self._system = np.zeros(1, STATE)
+        for field in SYSTEM_FIELDS:
+            self._system[field] = values[field]
+        self._system["distance"] = tables.distance
+        self._system["length"] = tables.length
+        self._system["completion"] = power.completion
+        self.metrics = self._describe_metrics()
+        self._names = tuple(metric.name for metric in self.metrics)
+
+    def evaluate(self, design: Design, *, seed: int) -> Evaluation:
+        """Simulate one design; see `Simulator.evaluate`."""
+        return self.evaluate_batch([design], seeds=[seed])[0]
+
+    def evaluate_batch(
+        self, designs: Sequence[Design], *, seeds: Sequence[int]
+    ) -> list[Evaluation]:
+        """Simulate designs, on several threads where there are enough of them.
+
+        Args:
+            designs: Complete designs.
+            seeds: Not used: the simulation is deterministic.
+
+        Returns:
+            One evaluation for each design, in order.
+        """
+        results = np.zeros(len(designs), RESULT)
+        for name, members in self._by_address_map(designs).items():
+            configs = np.array([self._config(designs[i]) for i in members], np.int64)
+            part = np.zeros(len(members), RESULT)
+            self._simulate(configs, self._requests(name), part)
+            results[members] = part
+        metrics = self._metric_table(results)
+        return [
+            Evaluation(dict(zip(self._names, row, strict=True)))
+            if status == OK
+            else Evaluation(
+                status=Status.CRASHED,
+                message="the controller stalled: requests wait, but no column command can be "
+                "issued any more. With cmd_mux=Strict the scheduler has to be Fifo.",
+            )
+            for row, status in zip(metrics, results["status"].tolist(), strict=True)
+        ]
+
+    def command_trace(self, design: Design) -> list[Command]:
+        """Simulate one design and list every command that it issues.
+
+        Args:
+            design: A complete design.
+
+        Returns:
+            The commands in the order of their issue; for several channels, channel by channel
+            within a simulation step.
+        """
+        requests = self._requests(self._map_name(design))
+        configs = np.array([self._config(design)], np.int64)
+        result = np.zeros(1, RESULT)
+        simulate(self._system, configs, requests, result, _NO_LOG)
+        log = np.empty((int(result["commands_logged"][0]), 6), np.int64)
+        simulate(self._system, configs, requests, result, log)
+        tck = self.technology.tck_ps
+        return [
+            Command(
+                round(time / tck),
+                COMMANDS[command],
+                rank,
+                *(None if number < 0 else number for number in place),
+            )
+            for time, command, rank, *place in log.tolist()
+        ]
+
+    def close(self) -> None:
+        """End the threads; the simulator can still be used."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
+    # --- From designs to configurations ----------------------------------------------------------
+
+    def _map_name(self, design: Design) -> str:
+        return str(design["address_map"]) if "address_map" in design else ""
+
+    def _by_address_map(self, designs: Sequence[Design]) -> dict[str, list[int]]:
+        groups: dict[str, list[int]] = {}
+        for i, design in enumerate(designs):
+            groups.setdefault(self._map_name(design), []).append(i)
+        return groups
+
+    def _requests(self, map_name: str) -> np.ndarray:
+        address_map = load_address_map(map_name) if map_name else self._address_map
+        return _decoded_requests(self.trace, address_map, self.technology)
+
+    def _config(self, design: Design) -> list[int]:
+        row = []
+        for name in CONFIG:
+            value = design[name] if name in design else self._fixed[name]
+            numbers = _NUMBER.get(name)
+            row.append(int(value) if numbers is None else numbers[str(value)])
+        return row
+
+    def _simulate(self, configs: np.ndarray, requests: np.ndarray, results: np.ndarray) -> None:
+        shares = min(self._threads, len(configs) // _MIN_DESIGNS_PER_THREAD)
+        if shares < 2:
+            simulate(self._system, configs, requests, results, _NO_LOG)
+            return
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads)
+        # Small pieces, since neighbouring designs may take much longer than others.
+        size = max(_MIN_DESIGNS_PER_THREAD, len(configs) // (8 * shares))
+        jobs = [
+            self._pool.submit(
+                simulate,
+                self._system,
+                configs[start : start + size],
+                requests,
+                results[start : start + size],
+                _NO_LOG,
+            )
+            for start in range(0, len(configs), size)
+        ]
+        for job in jobs:
+            job.result()
+
+    # --- From results to metrics -----------------------------------------------------------------
+
+    def _metric_table(self, results: np.ndarray) -> list[list[float]]:
+        """Metrics of each result, in the order of `metrics`."""
+        n = len(self.trace)
+        burst_bits = 8 * self.technology.bytes_per_burst
+        total_ps = results["total_time_ps"]
+        busy_ps = total_ps[:, None] - results["idle_ps"]
+        busy_bandwidth = results["served"] * (1000.0 * burst_bits) / np.maximum(busy_ps, 1)
+        columns = [
+            total_ps / 1000.0,
+            results["latency_sum_ps"] / (1000.0 * n),
+            results["latency_p50_ps"] / 1000.0,
+            results["latency_p99_ps"] / 1000.0,
+            results["latency_max_ps"] / 1000.0,
+            n * burst_bits * 1000.0 / total_ps,
+            busy_bandwidth.sum(axis=1),
+            results["row_hits"] / n,
+        ]
+        if self._energy is not None:
+            counters = results["counters"][:, : self._domains]
+            parts = self._energy.components(counters).sum(axis=1)
+            columns += [parts.sum(axis=1), *parts.T, self._energy.average_power_mw(counters)]
+        columns.extend(results["counts"][:, _COUNTED_COLUMNS].T.astype(float))
+        rows: list[list[float]] = np.stack(columns, axis=1).tolist()
+        return rows
+
+    def _describe_metrics(self) -> tuple[Metric, ...]:
+        """Metrics with bounds that hold for every design.
+
+        The data bus bounds the time from below; from above, a design that works on one request at a
+        time and waits for the longest timing rule four times for each bounds it.
+        """
+        memory, system = self.technology, self._system[0]
+        n = len(self.trace)
+        tck_ns = memory.tck_ps / 1000.0
+        busiest = np.bincount(_channels(self.trace, self._address_map, memory)).max()
+        if "address_map" not in self._fixed:
+            busiest = n // memory.channels  # a design may choose another map
+        fastest = max(1, int(busiest)) * memory.burst_length / 2 * tck_ns
+        answer = min(int(system["read_delay"]), int(system["write_delay"])) / 1000.0
+        span = int(self.trace.stamps.sum() if self.trace.relative else self.trace.stamps.max())
+        longest_rule = int(system["distance"].max())
+        waits = 4 * longest_rule + 2 * int(
+            max(system["read_delay"], system["write_delay"])
+            + system["arbitration_fw"]
+            + system["arbitration_bw"]
+            + system["think_fw"]
+            + system["player_period"]
+        )
+        slowest = (span * int(system["player_period"]) + (n + 4) * waits) / 1000.0
+        burst_bits = 8 * memory.bytes_per_burst
+        peak = memory.channels * burst_bits / (memory.burst_length / 2 * tck_ns)
+        times = (
+            ("latency_mean_ns", "mean time from sending a request to its answer"),
+            ("latency_p50_ns", "median time from sending a request to its answer"),
+            ("latency_p99_ns", "99th percentile of the time from sending a request to its answer"),
+            ("latency_max_ns", "longest time from sending a request to its answer"),
+        )
+        metrics = [
+            Metric("total_time_ns", "ns", fastest, slowest, "instant of the last answer"),
+            *(Metric(name, "ns", answer, slowest, doc) for name, doc in times),
+            Metric(
+                "bandwidth_gbit_s",
+                "Gbit/s",
+                n * burst_bits / slowest,
+                peak * 1.001,
+                "data moved over the total time",
+            ),
+            Metric(
+                "bandwidth_busy_gbit_s",
+                "Gbit/s",
+                n * burst_bits / slowest,
+                peak * 1.001,
+                "data moved over the time in which the controller holds requests",
+            ),
+            Metric("row_hit_rate", "1", 0.0, 1.0, "column commands that found their row open"),
+        ]
+        if self._energy is not None:
+            metrics += self._describe_energy(fastest, slowest)
+        most = slowest / tck_ns * memory.channels
+        metrics += [
+            Metric(f"n_{name.lower()}", "1", 0.0, most, f"{name} commands") for name in _COUNTED
+        ]
+        return tuple(metrics)
+
+    def _describe_energy(self, fastest: float, slowest: float) -> list[Metric]:
+        """Bounds: every rail in self refresh, and every rail at the sum of all its currents."""
+        memory = self.technology
+        places = memory.channels * memory.ranks * memory.devices
+        least = places * sum(
+            s.voltage_v * min(s.currents_ma["idd6"], s.currents_ma["idd2n"])
+            for s in memory.supplies
+        )
+        most = places * sum(s.voltage_v * sum(s.currents_ma.values()) for s in memory.supplies)
+        most *= memory.ranks  # the reference counts the standby of each rank once for every rank
+        return [
+            Metric("energy_pj", "pJ", least * fastest / 2, most * slowest, "energy of all devices"),
+            *(
+                Metric(name, "pJ", 0.0, most * slowest, f"energy of {doc}")
+                for name, doc in COMPONENTS.items()
+            ),
+            Metric("average_power_mw", "mW", least / 2, most, "energy over the time it covers"),
+        ]
+
+
+def _ps(time_ns: float) -> int:
+    return round(time_ns * 1000.0)
+
+
+def _check_size(technology: Technology) -> None:
+    ranks = technology.channels * technology.ranks
+    for what, number, limit in (
+        ("channels", technology.channels, MAX_CHANNELS),
+        ("ranks", ranks, MAX_RANKS),
+        ("bank groups", ranks * technology.bank_groups, MAX_GROUPS),
+        ("banks", ranks * technology.banks, MAX_BANKS),
+    ):
+        if number > limit:
+            raise ConfigError(
+                f"technology {technology.name!r} has {number} {what} over all channels; the simulator "
+                f"has room for {limit}. Raise the limit in simulators/dram/layout.py."
+            )
+
+
+def _channels(trace: Trace, address_map: AddressMap, technology: Technology) -> np.ndarray:
+    return _decoded_requests(trace, address_map, technology)["channel"]
+
+
+@lru_cache(maxsize=64)
+def _decoded_requests(trace: Trace, address_map: AddressMap, technology: Technology) -> np.ndarray:
+    """The trace as the kernel reads it; shared, do not change it."""
+    place = decode_trace(trace, address_map)
+    n = len(trace)
+    requests = np.zeros(n, REQUEST)
+    requests["stamp"] = trace.stamps
+    requests["address"] = trace.addresses.astype(np.int64)
+    requests["row"] = place.row
+    requests["bank"] = place.bank + place.channel * (technology.ranks * technology.banks)
+    requests["channel"] = place.channel
+    requests["write"] = trace.is_write
+    requests["successor"] = n
+    for channel in range(technology.channels):
+        members = np.flatnonzero(place.channel == channel)
+        requests["successor"][members[:-1]] = members[1:]
+    return requests
