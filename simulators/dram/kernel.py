@@ -98,6 +98,7 @@ PD_IDLE, PD_ACTIVE, PD_PRECHARGED, PD_SELF_REFRESH, PD_EXTRA_REFRESH = range(5)
 AWAKE, IN_ACTIVE_PD, IN_PRECHARGED_PD, IN_SELF_REFRESH = range(4)  # energy domain
 
 INF = 1 << 62
+EARLY, ARRIVAL, AFTER_RESPONSE = range(3)  # how an offer becomes known to a controller
 LAST_ID = INF  # smaller is more urgent: refresh -1, a request its number, power-down this
 STALL_PS = 2_000_000_000  # 2 ms without a column command though requests wait: a deadlock
 
@@ -130,10 +131,11 @@ def _offer(s: Any, q: Any, w: Any, c: int, k: int) -> None:
     s.offered[c] = k
     if w[k].taken > s.last_end_req[c]:
         s.offer_time[c] = w[k].taken
-        s.offer_early[c] = 0
+        s.offer_order[c] = AFTER_RESPONSE if w[k].held else ARRIVAL
+        s.offer_set[c] = w[k].scheduled
     else:
         s.offer_time[c] = s.last_end_req[c] + s.tck
-        s.offer_early[c] = 1
+        s.offer_order[c] = EARLY
 
 
 @_compile
@@ -144,12 +146,16 @@ def _pump(s: Any, q: Any, w: Any) -> None:
     slots = s.cfg[MAX_ACTIVE]
     while k < n:
         time = s.next_arrival
+        held = False
         if k >= slots:
             if k - slots >= s.delivered:
                 break
-            if w[k - slots].delivery > time:
+            held = w[k - slots].delivery >= time
+            if held:
                 time = w[k - slots].delivery
         w[k].taken = time
+        w[k].held = held
+        w[k].scheduled = w[k - 1].taken if k > 0 else 0
         c = q[k].channel
         if s.offered[c] < 0:
             _offer(s, q, w, c, k)
@@ -171,7 +177,8 @@ def _end_request(s: Any, q: Any, w: Any, c: int, k: int, time: int) -> None:
             target = q[k + 1].channel
             s.offered[target] = k + 1
             s.offer_time[target] = s.next_arrival + s.arbitration_fw
-            s.offer_early[target] = s.arbitration_fw > 0
+            s.offer_order[target] = EARLY if s.arbitration_fw > 0 else ARRIVAL
+            s.offer_set[target] = time
     else:
         following = q[k].successor
         if following < s.next_accept:
@@ -876,7 +883,7 @@ def _issue_column(s: Any, q: Any, w: Any, c: int, command: int, r: int, b: int, 
     write = q[k].write
     turned = write != s.last_write[c]
     s.last_write[c] = write
-    if s.offer_time[c] < time + s.offer_early[c] and _has_space(s, q, w, c):
+    if s.offer_time[c] < time + (s.offer_order[c] == EARLY) and _has_space(s, q, w, c):
         taken = q[s.offered[c]].bank
         _accept(s, q, w, c, time, time + s.think_fw)
         if taken == b and hint < 0:
@@ -1032,7 +1039,9 @@ def _set_wake(s: Any, q: Any, w: Any, c: int, time: int) -> None:
         trigger = s.trigger[r]
         if time < trigger < wake:
             wake = trigger
-    s.wake[c] = wake
+    if wake != s.wake[c] or wake <= time:
+        s.wake[c] = wake
+        s.wake_set[c] = time
 
 
 @_compile
@@ -1082,6 +1091,7 @@ def _request_step(s: Any, q: Any, w: Any, log: Any, c: int, time: int) -> None:
             _step(s, q, w, log, c, time)
         elif candidate < s.wake[c]:
             s.wake[c] = candidate
+            s.wake_set[c] = time
 
 
 @_inline
@@ -1109,7 +1119,14 @@ def _run(s: Any, q: Any, w: Any, log: Any) -> int:
         if time == INF:
             return STALLED
         for c in range(channels):
-            if s.offer_early[c] and _request_time(s, q, w, c) == time:
+            if _request_time(s, q, w, c) == time and (
+                s.offer_order[c] == EARLY
+                or (
+                    s.offer_order[c] == ARRIVAL
+                    and s.offer_set[c] < s.wake_set[c]
+                    and time - s.wake_set[c] <= s.tck
+                )
+            ):
                 _request_step(s, q, w, log, c, time)
         for c in range(channels):
             if s.wake[c] == time:
@@ -1121,7 +1138,10 @@ def _run(s: Any, q: Any, w: Any, log: Any) -> int:
                     return STALLED
                 _step(s, q, w, log, c, time)
         for c in range(channels):
-            if _request_time(s, q, w, c) == time:
+            # A second command of the same instant (two buses) goes before a response's effects.
+            if _request_time(s, q, w, c) == time and (
+                s.offer_order[c] != AFTER_RESPONSE or s.wake[c] > time
+            ):
                 _request_step(s, q, w, log, c, time)
         if channels > 1:
             for c in range(channels):
@@ -1160,6 +1180,11 @@ def _reset(s: Any, q: Any, w: Any) -> None:
     banks = s.banks
     staggered = s.cfg[POWER_DOWN] == STAGGERED
     for c in range(channels):
+        if s.split_bus:
+            # The reference takes "never" plus one cycle for the end of the last command, and its
+            # 64-bit time overflows: the first command of each bus is not issued before this instant.
+            s.row_bus[c] = s.tck - 1
+            s.column_bus[c] = s.tck - 1
         s.offered[c] = -1
         s.offer_time[c] = INF
         s.last_end_req[c] = -1
@@ -1204,7 +1229,7 @@ def _reset(s: Any, q: Any, w: Any) -> None:
         c = q[0].channel
         s.offered[c] = 0
         s.offer_time[c] = s.next_arrival + s.arbitration_fw
-        s.offer_early[c] = s.arbitration_fw > 0
+        s.offer_order[c] = EARLY if s.arbitration_fw > 0 else ARRIVAL
     else:
         _pump(s, q, w)
 

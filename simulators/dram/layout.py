@@ -97,6 +97,8 @@ WORK = np.dtype(
         ("preceding", np.int32),
         ("send", np.int64),  # actual send time at the player, ps
         ("taken", np.int64),  # acceptance by the arbiter, ps
+        ("held", np.int64),  # it had to wait for a slot of the arbiter
+        ("scheduled", np.int64),  # when `taken` became known, ps
         ("due", np.int64),  # response ready, ps
         ("at_arbiter", np.int64),  # response received by the arbiter, ps
         ("latency", np.int64),  # answer at the player minus `send`, ps
@@ -142,13 +144,15 @@ _CHANNEL_FIELDS = (
     "win_bank",
     "win_rank",
     "wake",  # time of the controller's next own step
+    "wake_set",  # when that step was scheduled
     "last_stored",  # bank of the last stored request
     "stored",  # requests in the buffer
     "stored_writes",
     "last_write",  # direction of the last column command
     "offered",  # request at the controller's door, -1 if none
     "offer_time",
-    "offer_early",  # announced before it is due: the controller's own timers see it
+    "offer_set",  # when the offer was scheduled
+    "offer_order",  # when it is seen among simultaneous events: EARLY, ARRIVAL, AFTER_RESPONSE
     "last_end_req",
     "accepted",  # requests stored so far
     "responded",  # responses handed to the arbiter so far
