@@ -5,8 +5,8 @@ integer picoseconds throughout. The model follows DRAMSys 4.0 (revision 460604a)
 takes an offered request into the scheduler, lets the refresh and power-down managers speak, and
 issues at most one command; between steps nothing changes, so the kernel jumps from step to step.
 
-How a simulation runs. All functions work on `s`, a record of `layout.STATE`, on the requests `q` and on
-the notes `w` that go with them; `c`, `r`, `b`, `d` and `k` are a channel, a rank, a bank, an energy
+How a simulation runs. All functions work on `s`, a record of `layout.STATE`, and on the
+requests `q`; `c`, `r`, `b`, `d` and `k` are a channel, a rank, a bank, an energy
 domain and a request.
 
 * `_pump`, `_end_request`: trace player and arbiter. When a request reaches its controller is a closed
@@ -40,7 +40,7 @@ from archgym_py.simulators.dram.layout import (
     STALLED,
     STATE,
     VALUES,
-    WORK,
+    REQUEST,
 )
 
 __all__ = ["simulate"]
@@ -72,7 +72,7 @@ STAGGERED = VALUES["power_down_policy"].index("Staggered")
 RD, RDA, WR, WRA, ACT, PRE, REFB, _, PREA, REFA, PDEA, PDXA, PDEP, PDXP, SREFEN, SREFEX = range(
     len(COMMANDS)
 )
-BANK_SCOPE, GROUP_SCOPE, RANK_SCOPE, OTHER_SCOPE, ANY_SCOPE, WINDOW_SCOPE, ROUND_SCOPE = range(
+BANK_SCOPE, GROUP_SCOPE, RANK_SCOPE, OTHER_SCOPE, WINDOW_SCOPE, ROUND_SCOPE = range(
     len(SCOPES)
 )
 (
@@ -99,81 +99,89 @@ AWAKE, IN_ACTIVE_PD, IN_PRECHARGED_PD, IN_SELF_REFRESH = range(4)  # energy doma
 
 INF = 1 << 62
 EARLY, ARRIVAL, AFTER_RESPONSE = range(3)  # how an offer becomes known to a controller
-LAST_ID = INF  # smaller is more urgent: refresh -1, a request its number, power-down this
+HELD = -1
+FIRST, LAST = -1, INF - 1  # urgency of refresh and of power-down; a request's is its number
+SELECT_BITS = 11
 STALL_PS = 2_000_000_000  # 2 ms without a column command though requests wait: a deadlock
 
-_compile = njit(nogil=True, cache=True, error_model="numpy")
-_inline = njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
+_options = {"nogil": True, "cache": True, "error_model": "numpy"}
+# The functions below allocate nothing. Without numba's reference counts (an atomic instruction at
+# every call that passes an array) the kernel is more than twice as fast.
+_compile = njit(**_options, _nrt=False)
+_inline = njit(**_options, _nrt=False, forceinline=True)
 
 # --- Player and arbiter --------------------------------------------------------------------------
 
 
 @_inline
-def _arrive(s: Any, q: Any, w: Any, k: int, now: int) -> None:
+def _arrive(s: Any, q: Any, k: int, now: int) -> None:
     """Let the player send request k; it got the END_REQ of its predecessor at `now`."""
     period = s.player_period
-    tck = s.tck
     stamp = q[k].stamp * period
+    if s.aligned:
+        edge = now + period
+    else:
+        edge = now - now % period + period  # the next edge, also when `now` is on one
     if k > 0:
-        edge = now - now % period + period
         if s.relative:
             stamp += edge
         elif edge > stamp:
             stamp = edge
-    w[k].send = stamp
-    remainder = stamp % tck
-    s.next_arrival = stamp if remainder == 0 else stamp - remainder + tck
+    q[k].send = stamp
+    if not s.aligned:
+        late = stamp % s.tck
+        if late > 0:
+            stamp += s.tck - late
+    s.next_arrival = stamp
 
 
 @_inline
-def _offer(s: Any, q: Any, w: Any, c: int, k: int) -> None:
+def _offer(s: Any, q: Any, c: int, k: int) -> None:
     """Put request k, which the arbiter has, at the door of its controller (not arbiter Simple)."""
     s.offered[c] = k
-    if w[k].taken > s.last_end_req[c]:
-        s.offer_time[c] = w[k].taken
-        s.offer_order[c] = AFTER_RESPONSE if w[k].held else ARRIVAL
-        s.offer_set[c] = w[k].scheduled
+    if q[k].taken > s.last_end_req[c]:
+        s.offer_time[c] = q[k].taken
+        s.offer_order[c] = AFTER_RESPONSE if q[k].scheduled == HELD else ARRIVAL
+        s.offer_set[c] = q[k].scheduled
     else:
         s.offer_time[c] = s.last_end_req[c] + s.tck
         s.offer_order[c] = EARLY
 
 
 @_compile
-def _pump(s: Any, q: Any, w: Any) -> None:
+def _pump(s: Any, q: Any) -> None:
     """Let the arbiter (Fifo, Reorder) take all requests whose time of acceptance is known."""
     n = len(q)
     k = s.next_accept
     slots = s.cfg[MAX_ACTIVE]
     while k < n:
         time = s.next_arrival
-        held = False
+        q[k].scheduled = q[k - 1].taken if k > 0 else 0
         if k >= slots:
             if k - slots >= s.delivered:
                 break
-            held = w[k - slots].delivery >= time
-            if held:
-                time = w[k - slots].delivery
-        w[k].taken = time
-        w[k].held = held
-        w[k].scheduled = w[k - 1].taken if k > 0 else 0
+            if q[k - slots].delivery >= time:
+                time = q[k - slots].delivery
+                q[k].scheduled = HELD
+        q[k].taken = time
         c = q[k].channel
         if s.offered[c] < 0:
-            _offer(s, q, w, c, k)
+            _offer(s, q, c, k)
         k += 1
         if k < n:
-            _arrive(s, q, w, k, time)
+            _arrive(s, q, k, time)
     s.next_accept = k
 
 
 @_inline
-def _end_request(s: Any, q: Any, w: Any, c: int, k: int, time: int) -> None:
+def _end_request(s: Any, q: Any, c: int, k: int, time: int) -> None:
     """The controller has taken request k; its END_REQ arrives at `time`."""
     s.last_end_req[c] = time
     s.offered[c] = -1
     s.offer_time[c] = INF
     if s.cfg[ARBITER] == SIMPLE_ARBITER:
         if k + 1 < len(q):
-            _arrive(s, q, w, k + 1, time)
+            _arrive(s, q, k + 1, time)
             target = q[k + 1].channel
             s.offered[target] = k + 1
             s.offer_time[target] = s.next_arrival + s.arbitration_fw
@@ -182,26 +190,26 @@ def _end_request(s: Any, q: Any, w: Any, c: int, k: int, time: int) -> None:
     else:
         following = q[k].successor
         if following < s.next_accept:
-            _offer(s, q, w, c, following)
+            _offer(s, q, c, following)
 
 
 # --- Responses -----------------------------------------------------------------------------------
 
 
 @_inline
-def _to_player(s: Any, q: Any, w: Any, k: int, time: int) -> None:
-    w[s.delivered].delivery = time
+def _to_player(s: Any, q: Any, k: int, time: int) -> None:
+    q[s.delivered].delivery = time
     s.delivered += 1
     s.last_delivery = time
-    latency = time - w[k].send
-    w[k].latency = latency
+    latency = time - q[k].send
+    q[k].latency = latency
     s.latency_sum += latency
     if latency > s.latency_max:
         s.latency_max = latency
 
 
 @_inline
-def _deliver(s: Any, q: Any, w: Any, c: int, k: int, time: int) -> None:
+def _deliver(s: Any, q: Any, c: int, k: int, time: int) -> None:
     """The response to request k reaches the arbiter at `time`."""
     tck = s.tck
     last = s.last_delivery
@@ -209,26 +217,26 @@ def _deliver(s: Any, q: Any, w: Any, c: int, k: int, time: int) -> None:
     arbiter = s.cfg[ARBITER]
     if arbiter == SIMPLE_ARBITER:
         delivery = (time if time > last else last + tck) + s.arbitration_bw
-        _to_player(s, q, w, k, delivery)
+        _to_player(s, q, k, delivery)
         s.link_free[c] = delivery
         return
     s.link_free[c] = time
     if arbiter == FIFO_ARBITER:
-        _to_player(s, q, w, k, time if time > last else last + tck)
+        _to_player(s, q, k, time if time > last else last + tck)
     else:
-        w[k].at_arbiter = time
+        q[k].at_arbiter = time
         k = s.next_in_order
-        while k < len(q) and w[k].at_arbiter < INF:
-            time = w[k].at_arbiter
+        while k < len(q) and q[k].at_arbiter < INF:
+            time = q[k].at_arbiter
             last = s.last_delivery
-            _to_player(s, q, w, k, time if time > last else last + tck)
+            _to_player(s, q, k, time if time > last else last + tck)
             k += 1
         s.next_in_order = k
-    _pump(s, q, w)
+    _pump(s, q)
 
 
 @_inline
-def _advance_responses(s: Any, q: Any, w: Any, c: int) -> None:
+def _advance_responses(s: Any, q: Any, c: int) -> None:
     """Send what the response queue of a controller can send.
 
     With one channel nothing can change the order or the time of a response once its column command is
@@ -238,41 +246,41 @@ def _advance_responses(s: Any, q: Any, w: Any, c: int) -> None:
     while s.response_open[c] < 0:
         if s.cfg[RESPONSE_QUEUE] == REORDER:
             k = s.response_next[c]
-            if k >= len(q) or w[k].due == INF:
+            if k >= len(q) or q[k].due == INF:
                 return
             s.response_next[c] = q[k].successor
         else:
             k = s.response_head[c]
             if k < 0:
                 return
-            s.response_head[c] = w[k].following
+            s.response_head[c] = q[k].following
         free = s.link_free[c]
-        time = w[k].due if w[k].due > free else free + s.tck
+        time = q[k].due if q[k].due > free else free + s.tck
         if s.channels == 1:
-            _deliver(s, q, w, c, k, time)
+            _deliver(s, q, c, k, time)
         else:
             s.response_open[c] = k
             s.response_time[c] = time
 
 
 @_inline
-def _queue_response(s: Any, q: Any, w: Any, c: int, k: int, due: int) -> None:
-    w[k].due = due
+def _queue_response(s: Any, q: Any, c: int, k: int, due: int) -> None:
+    q[k].due = due
     if s.cfg[RESPONSE_QUEUE] != REORDER:
-        w[k].following = -1
+        q[k].following = -1
         if s.response_head[c] < 0:
             s.response_head[c] = k
         else:
-            w[s.response_tail[c]].following = k
+            q[s.response_tail[c]].following = k
         s.response_tail[c] = k
-    _advance_responses(s, q, w, c)
+    _advance_responses(s, q, c)
 
 
 # --- Scheduler and bank machines -----------------------------------------------------------------
 
 
 @_inline
-def _has_space(s: Any, q: Any, w: Any, c: int) -> bool:
+def _has_space(s: Any, q: Any, c: int) -> bool:
     size = s.cfg[BUFFER_SIZE]
     buffer = s.cfg[BUFFER]
     if buffer == BANKWISE:  # looks at the bank of the last stored request, not at the new one's
@@ -285,7 +293,7 @@ def _has_space(s: Any, q: Any, w: Any, c: int) -> bool:
 
 
 @_inline
-def _choose_grouped(s: Any, q: Any, w: Any, c: int, b: int) -> int:
+def _choose_grouped(s: Any, q: Any, c: int, b: int) -> int:
     """FrFcfsGrp: the oldest row hit in the direction of the last column command, if nothing older of
     the same address waits; else the oldest row hit."""
     row = s.open_row[b]
@@ -301,15 +309,15 @@ def _choose_grouped(s: Any, q: Any, w: Any, c: int, b: int) -> int:
                 while older != k and not (
                     q[older].row == row and q[older].address == q[k].address
                 ):
-                    older = w[older].following
+                    older = q[older].following
                 if older == k:
                     return k
-        k = w[k].following
+        k = q[k].following
     return oldest
 
 
 @_compile
-def _start_bank(s: Any, q: Any, w: Any, c: int, b: int, search_from: int) -> None:
+def _start_bank(s: Any, q: Any, c: int, b: int, search_from: int) -> None:
     """Choose the request and the command of a bank machine.
 
     `search_from`: no request before this one in the list is a row hit (FrFcfs only).
@@ -331,9 +339,9 @@ def _start_bank(s: Any, q: Any, w: Any, c: int, b: int, search_from: int) -> Non
         if scheduler == FR_FCFS:
             k = search_from if search_from >= 0 else head
             while q[k].row != row:
-                k = w[k].following
+                k = q[k].following
         else:
-            k = _choose_grouped(s, q, w, c, b)
+            k = _choose_grouped(s, q, c, b)
         s.current[b] = k
     if q[k].row != row:
         s.command[b] = PRE
@@ -342,7 +350,7 @@ def _start_bank(s: Any, q: Any, w: Any, c: int, b: int, search_from: int) -> Non
     auto = policy == CLOSED
     if policy == OPEN_ADAPTIVE or policy == CLOSED_ADAPTIVE:
         if scheduler == FIFO:
-            second = w[head].following
+            second = q[head].following
             further_hit = second >= 0 and q[second].row == row
         else:
             further_hit = s.hits[b] >= 2
@@ -351,14 +359,14 @@ def _start_bank(s: Any, q: Any, w: Any, c: int, b: int, search_from: int) -> Non
 
 
 @_compile
-def _start_rank_banks(s: Any, q: Any, w: Any, c: int, r: int) -> None:
+def _start_rank_banks(s: Any, q: Any, c: int, r: int) -> None:
     banks = s.banks
     for b in range(r * banks, (r + 1) * banks):
-        _start_bank(s, q, w, c, b, -1)
+        _start_bank(s, q, c, b, -1)
 
 
 @_inline
-def _accept(s: Any, q: Any, w: Any, c: int, time: int, end_request: int) -> None:
+def _accept(s: Any, q: Any, c: int, time: int, end_request: int) -> None:
     """Store the offered request; its END_REQ is sent at `end_request`."""
     k = s.offered[c]
     b = q[k].bank
@@ -371,12 +379,12 @@ def _accept(s: Any, q: Any, w: Any, c: int, time: int, end_request: int) -> None
     if q[k].write:
         s.stored_writes[c] += 1
     tail = s.tail[b]
-    w[k].following = -1
-    w[k].preceding = tail
+    q[k].following = -1
+    q[k].preceding = tail
     if tail < 0:
         s.head[b] = k
     else:
-        w[tail].following = k
+        q[tail].following = k
     s.tail[b] = k
     s.count[b] += 1
     if q[k].row == s.open_row[b]:
@@ -388,22 +396,22 @@ def _accept(s: Any, q: Any, w: Any, c: int, time: int, end_request: int) -> None
         s.want_self_refresh[r] = 0
         if s.pd_state[r] != PD_IDLE:
             s.want_exit[r] = 1
-    _start_bank(s, q, w, c, b, -1)
-    _end_request(s, q, w, c, k, end_request)
+    _start_bank(s, q, c, b, -1)
+    _end_request(s, q, c, k, end_request)
 
 
 @_inline
-def _remove(s: Any, q: Any, w: Any, c: int, b: int, k: int) -> None:
-    before = w[k].preceding
-    after = w[k].following
+def _remove(s: Any, q: Any, c: int, b: int, k: int) -> None:
+    before = q[k].preceding
+    after = q[k].following
     if before < 0:
         s.head[b] = after
     else:
-        w[before].following = after
+        q[before].following = after
     if after < 0:
         s.tail[b] = before
     else:
-        w[after].preceding = before
+        q[after].preceding = before
     s.count[b] -= 1
     s.stored[c] -= 1
     if q[k].write:
@@ -414,7 +422,7 @@ def _remove(s: Any, q: Any, w: Any, c: int, b: int, k: int) -> None:
 
 
 @_inline
-def _any_bank_busy(s: Any, q: Any, w: Any, r: int) -> bool:
+def _any_bank_busy(s: Any, q: Any, r: int) -> bool:
     banks = s.banks
     for b in range(r * banks, (r + 1) * banks):  # noqa: SIM110 - numba has no any()
         if s.current[b] >= 0:
@@ -423,7 +431,7 @@ def _any_bank_busy(s: Any, q: Any, w: Any, r: int) -> bool:
 
 
 @_compile
-def _start_refresh(s: Any, q: Any, w: Any, r: int, time: int) -> None:
+def _start_refresh(s: Any, q: Any, r: int, time: int) -> None:
     """Choose the command of the refresh manager."""
     s.refresh_command[r] = -1
     if time < s.trigger[r]:
@@ -435,13 +443,13 @@ def _start_refresh(s: Any, q: Any, w: Any, r: int, time: int) -> None:
     if s.sleeping[r]:
         return
     if s.cfg[REFRESH] == ALL_BANK:
-        _start_refresh_all(s, q, w, r, time)
+        _start_refresh_all(s, q, r, time)
     else:
-        _start_refresh_bank(s, q, w, r, time)
+        _start_refresh_bank(s, q, r, time)
 
 
 @_compile
-def _start_refresh_all(s: Any, q: Any, w: Any, r: int, time: int) -> None:
+def _start_refresh_all(s: Any, q: Any, r: int, time: int) -> None:
     interval = s.interval_all
     banks = s.banks
     if time >= s.trigger[r] + interval:
@@ -450,12 +458,12 @@ def _start_refresh_all(s: Any, q: Any, w: Any, r: int, time: int) -> None:
     if s.refresh_state[r] == REGULAR:
         if s.flex[r] == s.cfg[MAX_POSTPONED]:
             s.blocked[r * banks : (r + 1) * banks] = 1
-        elif _any_bank_busy(s, q, w, r):
+        elif _any_bank_busy(s, q, r):
             s.flex[r] += 1
             s.trigger[r] += interval
             return
         s.refresh_command[r] = PREA if s.activated[r] > 0 else REFA
-    elif _any_bank_busy(s, q, w, r):
+    elif _any_bank_busy(s, q, r):
         s.refresh_state[r] = REGULAR
         s.trigger[r] += interval
     else:
@@ -463,7 +471,7 @@ def _start_refresh_all(s: Any, q: Any, w: Any, r: int, time: int) -> None:
 
 
 @_compile
-def _start_refresh_bank(s: Any, q: Any, w: Any, r: int, time: int) -> None:
+def _start_refresh_bank(s: Any, q: Any, r: int, time: int) -> None:
     interval = s.interval_bank
     banks = s.banks
     if time >= s.trigger[r] + interval:
@@ -499,7 +507,7 @@ def _start_refresh_bank(s: Any, q: Any, w: Any, r: int, time: int) -> None:
 
 
 @_inline
-def _refreshed(s: Any, q: Any, w: Any, r: int, interval: int, limit: int) -> None:
+def _refreshed(s: Any, q: Any, r: int, interval: int, limit: int) -> None:
     """Refresh manager after its REFA or REFB: go on pulling in while the rank is idle."""
     if s.refresh_state[r] == PULLED_IN:
         s.flex[r] -= 1
@@ -511,7 +519,7 @@ def _refreshed(s: Any, q: Any, w: Any, r: int, interval: int, limit: int) -> Non
 
 
 @_compile
-def _start_power_down(s: Any, q: Any, w: Any, r: int) -> None:
+def _start_power_down(s: Any, q: Any, r: int) -> None:
     """Choose the command of the power-down manager."""
     state = s.pd_state[r]
     s.pd_command[r] = -1
@@ -531,107 +539,135 @@ def _start_power_down(s: Any, q: Any, w: Any, r: int) -> None:
 
 
 @_compile
-def _start_managers(s: Any, q: Any, w: Any, c: int, time: int) -> None:
+def _start_managers(s: Any, q: Any, c: int, time: int) -> None:
     ranks = s.ranks
     for r in range(c * ranks, (c + 1) * ranks):
-        _start_refresh(s, q, w, r, time)
+        _start_refresh(s, q, r, time)
     if s.cfg[POWER_DOWN] == STAGGERED:
         for r in range(c * ranks, (c + 1) * ranks):
-            _start_power_down(s, q, w, r)
+            _start_power_down(s, q, r)
 
 
 # --- Command mux ---------------------------------------------------------------------------------
 
 
 @_inline
-def _bank_time(s: Any, q: Any, w: Any, b: int, command: int) -> int:
+def _bank_time(s: Any, b: int, r: int, command: int) -> int:
     """Earliest time of a bank's command by the timing rules, the bus aside."""
-    time = s.bank_ready[b, command]
-    other = s.group_ready[s.group_of_bank[b], command]
-    if other > time:
-        time = other
-    other = s.rank_ready[s.rank_of_bank[b], command]
-    if other > time:
-        time = other
-    return time
+    return max(
+        s.bank_ready[b, command],
+        s.group_ready[s.group_of_bank[b], command],
+        s.rank_ready[r, command],
+    )
+
+
+@_inline
+def _challenge(
+    s: Any, c: int, time: int, urgency: int, command: int, b: int, r: int
+) -> None:
+    """Let a candidate replace the winner if it leaves the bus earlier, or as early and is older."""
+    end = time + s.length[command]
+    if end < s.win_end[c] or (end == s.win_end[c] and urgency < s.win_urgency[c]):
+        s.win_end[c] = end
+        s.win_urgency[c] = urgency
+        s.win_time[c] = time
+        s.win_command[c] = command
+        s.win_bank[c] = b
+        s.win_rank[c] = r
+
+
+@_inline
+def _challenge_with_banks(
+    s: Any, q: Any, c: int, r: int, free: int, first: int, last: int
+) -> None:
+    """Let the banks of a rank compete with their commands `first` to `last`; the bus is free at `free`.
+
+    One bank after the other, without branches that a processor could not foresee.
+    """
+    best_end = INF
+    best = -1
+    best_request = INF
+    required = s.next_column[c] if s.cfg[MUX] == STRICT else -1
+    for b in range(r * s.banks, (r + 1) * s.banks):
+        command = s.command[b]
+        if command < first or command > last:
+            continue
+        k = s.current[b]
+        if required >= 0 and command <= WRA and k != required:
+            continue
+        end = max(_bank_time(s, b, r, command), free) + s.length[command]
+        better = (end < best_end) | ((end == best_end) & (k < best_request))
+        best_end = end if better else best_end
+        best_request = k if better else best_request
+        best = b if better else best
+    if best >= 0:
+        command = s.command[best]
+        _challenge(s, c, best_end - s.length[command], best_request, command, best, r)
+
+
+@_inline
+def _challenge_with_managers(s: Any, c: int, r: int, free: int) -> bool:
+    """Let the managers of a rank compete; returns whether power-down silences the rank's banks."""
+    if s.cfg[POWER_DOWN] == STAGGERED and s.pd_command[r] >= 0:
+        command = s.pd_command[r]
+        _challenge(s, c, max(s.rank_ready[r, command], free), LAST, command, -1, r)
+        return True
+    command = s.refresh_command[r]
+    if command >= 0:
+        if command == PRE or command == REFB:
+            b = s.refresh_bank[r]
+            time = max(_bank_time(s, b, r, command), free)
+        else:
+            b = -1
+            time = max(s.rank_ready[r, command], free)
+        _challenge(s, c, time, FIRST, command, b, r)
+    return False
+
+
+@_inline
+def _no_winner(s: Any, c: int) -> None:
+    s.win_time[c] = INF
+    s.win_end[c] = INF
+    s.win_urgency[c] = INF
+    s.win_command[c] = -1
+    s.win_bank[c] = -1
 
 
 @_compile
-def _scan(s: Any, q: Any, w: Any, c: int, now: int) -> None:
+def _scan(s: Any, q: Any, c: int, now: int) -> None:
     """Find the command that issues next: the one that would leave the bus first, the oldest of these.
 
     A command that is ready earlier but leaves the bus later waits for it, as in the reference; the
     winner therefore does not change as time goes on.
     """
-    ranks = s.ranks
-    banks = s.banks
-    split = s.split_bus != 0
-    strict = s.cfg[MUX] == STRICT
-    staggered = s.cfg[POWER_DOWN] == STAGGERED
-    row_free = max(now, s.row_bus[c])
-    column_free = max(now, s.column_bus[c]) if split else row_free
-    # With one bus, row commands and column commands compete in the first set of variables.
-    best_end = best_id = best_time = INF
-    best_command = best_bank = best_rank = -1
-    col_end = col_id = col_time = INF
-    col_command = col_bank = col_rank = -1
-    for r in range(c * ranks, (c + 1) * ranks):
-        if staggered and s.pd_command[r] >= 0:
-            command = s.pd_command[r]
-            time = max(s.rank_ready[r, command], row_free)
-            end = time + s.length[command]
-            if end < best_end:
-                best_end, best_id, best_time = end, LAST_ID, time
-                best_command, best_bank, best_rank = command, -1, r
-            continue
-        command = s.refresh_command[r]
-        if command >= 0:
-            if command == PRE or command == REFB:
-                b = s.refresh_bank[r]
-                time = max(_bank_time(s, q, w, b, command), row_free)
-            else:
-                b = -1
-                time = max(s.rank_ready[r, command], row_free)
-            end = time + s.length[command]
-            if end <= best_end:
-                best_end, best_id, best_time = end, -1, time
-                best_command, best_bank, best_rank = command, b, r
-        for b in range(r * banks, (r + 1) * banks):
-            command = s.command[b]
-            if command < 0:
-                continue
-            k = s.current[b]
-            time = _bank_time(s, q, w, b, command)
-            if command <= WRA:
-                if strict and k != s.next_column[c]:
-                    continue
-                if split:
-                    if column_free > time:
-                        time = column_free
-                    end = time + s.length[command]
-                    if end < col_end or (end == col_end and k < col_id):
-                        col_end, col_id, col_time = end, k, time
-                        col_command, col_bank, col_rank = command, b, r
-                    continue
-            if row_free > time:
-                time = row_free
-            end = time + s.length[command]
-            if end < best_end or (end == best_end and k < best_id):
-                best_end, best_id, best_time = end, k, time
-                best_command, best_bank, best_rank = command, b, r
-    if col_time < best_time or (col_time == best_time and col_id < best_id):
-        best_time, best_command, best_bank, best_rank = col_time, col_command, col_bank, col_rank
-    s.win_time[c] = best_time
-    s.win_command[c] = best_command
-    s.win_bank[c] = best_bank
-    s.win_rank[c] = best_rank
+    _no_winner(s, c)
+    free = max(now, s.row_bus[c])
+    for r in range(c * s.ranks, (c + 1) * s.ranks):
+        if not _challenge_with_managers(s, c, r, free):
+            _challenge_with_banks(s, q, c, r, free, ACT if s.split_bus else RD, REFB)
+    if s.split_bus:
+        _scan_column_bus(s, q, c, max(now, s.column_bus[c]))
+
+
+@_compile
+def _scan_column_bus(s: Any, q: Any, c: int, free: int) -> None:
+    """Two buses: the winners of both compete; the one that is ready first, then the older, issues."""
+    time, end, urgency = s.win_time[c], s.win_end[c], s.win_urgency[c]
+    command, b, r = s.win_command[c], s.win_bank[c], s.win_rank[c]
+    _no_winner(s, c)
+    for rank in range(c * s.ranks, (c + 1) * s.ranks):
+        if s.cfg[POWER_DOWN] != STAGGERED or s.pd_command[rank] < 0:
+            _challenge_with_banks(s, q, c, rank, free, RD, WRA)
+    if time < s.win_time[c] or (time == s.win_time[c] and urgency < s.win_urgency[c]):
+        s.win_time[c], s.win_end[c], s.win_urgency[c] = time, end, urgency
+        s.win_command[c], s.win_bank[c], s.win_rank[c] = command, b, r
 
 
 # --- Energy bookkeeping --------------------------------------------------------------------------
 
 
 @_inline
-def _power_close(s: Any, q: Any, w: Any, d: int, b: int, time: int) -> None:
+def _power_close(s: Any, q: Any, d: int, b: int, time: int) -> None:
     """Precharge one bank; a precharge of a closed bank costs nothing."""
     if s.power_open[b]:
         s.power_open[b] = 0
@@ -643,13 +679,13 @@ def _power_close(s: Any, q: Any, w: Any, d: int, b: int, time: int) -> None:
 
 
 @_compile
-def _power_flush(s: Any, q: Any, w: Any, c: int, d: int, time: int) -> None:
+def _power_flush(s: Any, q: Any, c: int, d: int, time: int) -> None:
     """Carry out the auto-precharges that start up to `time`."""
     count = s.pending[d]
     done = 0
     while done < count and s.pending_time[d, done] <= time:
         at = s.pending_time[d, done]
-        _power_close(s, q, w, d, s.pending_bank[d, done], at)
+        _power_close(s, q, d, s.pending_bank[d, done], at)
         if at > s.last_time[c]:
             s.last_time[c] = at
             s.last_completion[c] = s.completion[PRE]
@@ -662,7 +698,7 @@ def _power_flush(s: Any, q: Any, w: Any, c: int, d: int, time: int) -> None:
 
 
 @_inline
-def _power_auto(s: Any, q: Any, w: Any, d: int, b: int, time: int) -> None:
+def _power_auto(s: Any, q: Any, d: int, b: int, time: int) -> None:
     """Plan an auto-precharge, keeping the list sorted."""
     i = s.pending[d]
     s.pending[d] = i + 1
@@ -675,14 +711,14 @@ def _power_auto(s: Any, q: Any, w: Any, d: int, b: int, time: int) -> None:
 
 
 @_inline
-def _power_all_closed(s: Any, q: Any, w: Any, d: int) -> None:
+def _power_all_closed(s: Any, q: Any, d: int) -> None:
     per_domain = s.banks * (s.ranks if s.merge_ranks else 1)
     s.power_open[d * per_domain : (d + 1) * per_domain] = 0
     s.active_banks[d] = 0
 
 
 @_inline
-def _power_end_interval(s: Any, q: Any, w: Any, d: int, time: int) -> None:
+def _power_end_interval(s: Any, q: Any, d: int, time: int) -> None:
     """Close the running standby interval at `time`."""
     if s.active_banks[d] > 0:
         s.counters[d, C_ACTIVE] += max(0, time - s.first_act[d])
@@ -691,25 +727,25 @@ def _power_end_interval(s: Any, q: Any, w: Any, d: int, time: int) -> None:
 
 
 @_compile
-def _power_sleep(s: Any, q: Any, w: Any, d: int, command: int, time: int) -> None:
+def _power_sleep(s: Any, q: Any, d: int, command: int, time: int) -> None:
     """Power-down and self refresh."""
     tck = s.tck
     if command == PDEA or command == PDEP:
         # The manager may ask for active power-down though every bank is closed; the device knows.
-        _power_end_interval(s, q, w, d, time)
+        _power_end_interval(s, q, d, time)
         s.mode[d] = IN_ACTIVE_PD if s.active_banks[d] > 0 else IN_PRECHARGED_PD
         s.entry[d] = time
     elif command == SREFEN:
-        _power_end_interval(s, q, w, d, time)
+        _power_end_interval(s, q, d, time)
         s.mode[d] = IN_SELF_REFRESH
         s.entry[d] = time
     elif command == SREFEX:
-        _power_leave(s, q, w, d, time)
+        _power_leave(s, q, d, time)
         s.last_pre[d] = time + s.txsdll * tck
         s.counters[d, C_WAKE_PRE] += s.txsdll * tck
     else:
         active = s.mode[d] == IN_ACTIVE_PD
-        _power_leave(s, q, w, d, time)
+        _power_leave(s, q, d, time)
         if active:
             s.counters[d, C_WAKE_ACT] += s.txp * tck
             s.first_act[d] = time + s.txp * tck
@@ -720,7 +756,7 @@ def _power_sleep(s: Any, q: Any, w: Any, d: int, command: int, time: int) -> Non
 
 
 @_compile
-def _power_leave(s: Any, q: Any, w: Any, d: int, time: int) -> None:
+def _power_leave(s: Any, q: Any, d: int, time: int) -> None:
     slept = time - s.entry[d]
     if s.mode[d] == IN_ACTIVE_PD:
         s.counters[d, C_ACTIVE_PD] += slept
@@ -737,12 +773,12 @@ def _power_leave(s: Any, q: Any, w: Any, d: int, time: int) -> None:
 
 
 @_inline
-def _power(s: Any, q: Any, w: Any, c: int, command: int, r: int, b: int, time: int) -> None:
+def _power(s: Any, q: Any, c: int, command: int, r: int, b: int, time: int) -> None:
     """Count a command as DRAMPower does."""
     d = c if s.merge_ranks else r
     tck = s.tck
     if s.pending[d] > 0 and s.pending_time[d, 0] <= time:
-        _power_flush(s, q, w, c, d, time)
+        _power_flush(s, q, c, d, time)
     s.last_time[c] = time
     s.last_completion[c] = s.completion[command]
     if command <= WRA:
@@ -754,7 +790,7 @@ def _power(s: Any, q: Any, w: Any, c: int, command: int, r: int, b: int, time: i
             off = s.ap_write
         if command & 1:
             start = max(time + off * tck, s.power_act[b] + s.tras * tck)
-            _power_auto(s, q, w, d, b, start)
+            _power_auto(s, q, d, b, start)
     elif command == ACT:
         s.power_act[b] = time
         if not s.power_open[b]:
@@ -765,13 +801,13 @@ def _power(s: Any, q: Any, w: Any, c: int, command: int, r: int, b: int, time: i
                 s.counters[d, C_PRECHARGED] += max(0, time - s.last_pre[d])
             s.active_banks[d] += 1
     elif command == PRE:
-        _power_close(s, q, w, d, b, time)
+        _power_close(s, q, d, b, time)
     elif command == PREA:
         if s.active_banks[d] > 0:
             s.counters[d, C_ACTIVE] += time - s.first_act[d]
             s.counters[d, N_PRE] += s.active_banks[d]
             s.last_pre[d] = time
-            _power_all_closed(s, q, w, d)
+            _power_all_closed(s, q, d)
     elif command == REFA:
         s.counters[d, N_REF_ALL] += 1
         s.counters[d, C_PRECHARGED] += max(0, time - s.last_pre[d])
@@ -779,7 +815,7 @@ def _power(s: Any, q: Any, w: Any, c: int, command: int, r: int, b: int, time: i
         s.counters[d, C_ACTIVE] += busy
         s.last_pre[d] = time + busy
         s.first_act[d] = time
-        _power_all_closed(s, q, w, d)
+        _power_all_closed(s, q, d)
     elif command == REFB:
         # The bank counts as active while it refreshes, as the rank does during an all-bank refresh.
         s.counters[d, N_REF_BANK] += 1
@@ -789,23 +825,23 @@ def _power(s: Any, q: Any, w: Any, c: int, command: int, r: int, b: int, time: i
         s.active_banks[d] += 1
         s.power_open[b] = 1
         s.counters[d, N_PRE] -= 1  # the close below is not a precharge command
-        _power_auto(s, q, w, d, b, time + (s.trfcpb - s.trp) * tck)
+        _power_auto(s, q, d, b, time + (s.trfcpb - s.trp) * tck)
     else:
-        _power_sleep(s, q, w, d, command, time)
+        _power_sleep(s, q, d, command, time)
 
 
 @_compile
-def _power_finish(s: Any, q: Any, w: Any, c: int) -> int:
+def _power_finish(s: Any, q: Any, c: int) -> int:
     """Close all intervals of a channel; returns the end of its energy window, in ps."""
     domains = 1 if s.merge_ranks else s.ranks
     for d in range(c * domains, (c + 1) * domains):
-        _power_flush(s, q, w, c, d, INF)
+        _power_flush(s, q, c, d, INF)
     end = s.last_time[c] + (s.last_completion[c] - 1) * s.tck
     for d in range(c * domains, (c + 1) * domains):
         if s.mode[d] == AWAKE:
-            _power_end_interval(s, q, w, d, end)
+            _power_end_interval(s, q, d, end)
         else:
-            _power_leave(s, q, w, d, max(end, s.entry[d]))
+            _power_leave(s, q, d, max(end, s.entry[d]))
     return end
 
 
@@ -813,36 +849,30 @@ def _power_finish(s: Any, q: Any, w: Any, c: int) -> int:
 
 
 @_inline
-def _update_timing(s: Any, q: Any, w: Any, c: int, command: int, r: int, b: int, time: int) -> None:
+def _update_timing(s: Any, q: Any, c: int, command: int, r: int, b: int, time: int) -> None:
     """Push the earliest times of later commands."""
     if s.split_bus and command <= WRA:
         s.column_bus[c] = time + s.length[command]
     else:
         s.row_bus[c] = time + s.length[command]
-    ready = s.rank_ready[r]
-    rule = s.distance[RANK_SCOPE, command]
     for x in range(16):
-        ready[x] = max(ready[x], time + rule[x])
+        s.rank_ready[r, x] = max(s.rank_ready[r, x], time + s.distance[RANK_SCOPE, command, x])
     if b >= 0:
-        ready = s.bank_ready[b]
-        rule = s.distance[BANK_SCOPE, command]
+        g = s.group_of_bank[b]
         for x in range(8):
-            ready[x] = max(ready[x], time + rule[x])
-        ready = s.group_ready[s.group_of_bank[b]]
-        rule = s.distance[GROUP_SCOPE, command]
+            s.bank_ready[b, x] = max(s.bank_ready[b, x], time + s.distance[BANK_SCOPE, command, x])
         for x in range(8):
-            ready[x] = max(ready[x], time + rule[x])
+            s.group_ready[g, x] = max(
+                s.group_ready[g, x], time + s.distance[GROUP_SCOPE, command, x]
+            )
     ranks = s.ranks
     if ranks > 1:
         for other in range(c * ranks, (c + 1) * ranks):
-            for x in range(16):
-                reach = s.distance[ANY_SCOPE, command, x]
-                if other != r:
-                    reach = max(reach, s.distance[OTHER_SCOPE, command, x])
-                s.rank_ready[other, x] = max(s.rank_ready[other, x], time + reach)
-    else:
-        for x in range(16):
-            s.rank_ready[r, x] = max(s.rank_ready[r, x], time + s.distance[ANY_SCOPE, command, x])
+            if other != r:
+                for x in range(16):
+                    s.rank_ready[other, x] = max(
+                        s.rank_ready[other, x], time + s.distance[OTHER_SCOPE, command, x]
+                    )
     if s.distance[WINDOW_SCOPE, command, ACT] > NEVER:
         position = s.window_position[r]
         s.window[r, position] = time + s.length[command] - s.tck
@@ -863,10 +893,10 @@ def _update_timing(s: Any, q: Any, w: Any, c: int, command: int, r: int, b: int,
 
 
 @_inline
-def _issue_column(s: Any, q: Any, w: Any, c: int, command: int, r: int, b: int, time: int) -> None:
+def _issue_column(s: Any, q: Any, c: int, command: int, r: int, b: int, time: int) -> None:
     k = s.current[b]
-    hint = w[k].following
-    _remove(s, q, w, c, b, k)
+    hint = q[k].following
+    _remove(s, q, c, b, k)
     s.current[b] = -1
     if s.fresh[b]:
         s.fresh[b] = 0
@@ -883,13 +913,13 @@ def _issue_column(s: Any, q: Any, w: Any, c: int, command: int, r: int, b: int, 
     write = q[k].write
     turned = write != s.last_write[c]
     s.last_write[c] = write
-    if s.offer_time[c] < time + (s.offer_order[c] == EARLY) and _has_space(s, q, w, c):
+    if s.offer_time[c] < time + (s.offer_order[c] == EARLY) and _has_space(s, q, c):
         taken = q[s.offered[c]].bank
-        _accept(s, q, w, c, time, time + s.think_fw)
+        _accept(s, q, c, time, time + s.think_fw)
         if taken == b and hint < 0:
             hint = s.tail[b]
     _queue_response(
-        s, q, w, c, k, time + (s.write_delay if write else s.read_delay)
+        s, q, c, k, time + (s.write_delay if write else s.read_delay)
     )
     s.payloads[r] -= 1
     if s.cfg[POWER_DOWN] == STAGGERED and s.payloads[r] == 0:
@@ -899,13 +929,13 @@ def _issue_column(s: Any, q: Any, w: Any, c: int, command: int, r: int, b: int, 
     if turned and s.cfg[SCHEDULER] == FR_FCFS_GRP:
         ranks = s.ranks
         for other in range(c * ranks, (c + 1) * ranks):
-            _start_rank_banks(s, q, w, c, other)
+            _start_rank_banks(s, q, c, other)
     else:
-        _start_bank(s, q, w, c, b, hint)
+        _start_bank(s, q, c, b, hint)
 
 
 @_compile
-def _issue_rank(s: Any, q: Any, w: Any, c: int, command: int, r: int, b: int, time: int) -> None:
+def _issue_rank(s: Any, q: Any, c: int, command: int, r: int, b: int, time: int) -> None:
     """State changes of refresh and power-down commands."""
     banks = s.banks
     if command == PREA:
@@ -920,21 +950,21 @@ def _issue_rank(s: Any, q: Any, w: Any, c: int, command: int, r: int, b: int, ti
             s.refresh_state[r] = REGULAR
             s.trigger[r] = time + s.interval_all
         else:
-            _refreshed(s, q, w, r, s.interval_all, s.cfg[MAX_PULLED_IN])
+            _refreshed(s, q, r, s.interval_all, s.cfg[MAX_PULLED_IN])
     elif command == REFB:
         s.blocked[b] = 0
         s.refresh_keep[r] = 0
         s.refresh_left[r] &= ~(1 << (b - r * banks))
         if s.refresh_left[r] == 0:
             s.refresh_left[r] = (1 << banks) - 1
-        _refreshed(s, q, w, r, s.interval_bank, s.cfg[MAX_PULLED_IN] * banks)
+        _refreshed(s, q, r, s.interval_bank, s.cfg[MAX_PULLED_IN] * banks)
     if s.cfg[POWER_DOWN] == STAGGERED:
-        _update_power_down(s, q, w, r, command)
-    _start_rank_banks(s, q, w, c, r)
+        _update_power_down(s, q, r, command)
+    _start_rank_banks(s, q, c, r)
 
 
 @_compile
-def _update_power_down(s: Any, q: Any, w: Any, r: int, command: int) -> None:
+def _update_power_down(s: Any, q: Any, r: int, command: int) -> None:
     if command == REFA or command == REFB:
         if s.pd_state[r] == PD_EXTRA_REFRESH:
             s.pd_state[r] = PD_IDLE
@@ -961,18 +991,16 @@ def _update_power_down(s: Any, q: Any, w: Any, r: int, command: int) -> None:
 
 
 @_compile
-def _issue(s: Any, q: Any, w: Any, log: Any, c: int, time: int) -> None:
+def _issue(s: Any, q: Any, c: int, time: int) -> None:
     """Issue the command that won the last scan."""
     command = s.win_command[c]
     b = s.win_bank[c]
     r = s.win_rank[c]
     s.counts[command] += 1
-    if len(log) > 0:
-        _record(s, q, log, command, r, b, time)
-    _update_timing(s, q, w, c, command, r, b, time)
-    _power(s, q, w, c, command, r, b, time)
+    _update_timing(s, q, c, command, r, b, time)
+    _power(s, q, c, command, r, b, time)
     if command <= WRA:
-        _issue_column(s, q, w, c, command, r, b, time)
+        _issue_column(s, q, c, command, r, b, time)
     elif command == ACT:
         row = q[s.current[b]].row
         s.open_row[b] = row
@@ -984,28 +1012,31 @@ def _issue(s: Any, q: Any, w: Any, log: Any, c: int, time: int) -> None:
         while k >= 0:
             if q[k].row == row:
                 hits += 1
-            k = w[k].following
+            k = q[k].following
         s.hits[b] = hits
-        _start_bank(s, q, w, c, b, -1)
+        _start_bank(s, q, c, b, -1)
     elif command == PRE:
         s.open_row[b] = -1
         s.hits[b] = 0
         s.activated[r] -= 1
         s.pd_activated[r] -= 1
-        _start_bank(s, q, w, c, b, -1)
+        _start_bank(s, q, c, b, -1)
     else:
-        _issue_rank(s, q, w, c, command, r, b, time)
+        _issue_rank(s, q, c, command, r, b, time)
 
 
 @_compile
-def _record(s: Any, q: Any, log: Any, command: int, r: int, b: int, time: int) -> None:
+def _record(s: Any, q: Any, c: int, log: Any) -> None:
+    """Log the command that is about to issue."""
+    command = s.win_command[c]
+    b = s.win_bank[c]
     i = s.logged
     s.logged = i + 1
     if i >= len(log):
-        return  # the caller sees by LOGGED that the log was too short
-    log[i, 0] = time
+        return  # the caller sees by `logged` that the log was too short
+    log[i, 0] = s.win_time[c]
     log[i, 1] = command
-    log[i, 2] = r
+    log[i, 2] = s.win_rank[c]
     log[i, 3] = s.group_of_bank[b] if b >= 0 else -1
     log[i, 4] = b
     if b < 0:
@@ -1020,7 +1051,7 @@ def _record(s: Any, q: Any, log: Any, command: int, r: int, b: int, time: int) -
 
 
 @_inline
-def _managers_speak(s: Any, q: Any, w: Any, c: int, time: int) -> bool:
+def _managers_speak(s: Any, q: Any, c: int, time: int) -> bool:
     """Whether a refresh is due or power-down is managed; else the managers have nothing to say."""
     if s.cfg[POWER_DOWN] == STAGGERED:
         return True
@@ -1032,7 +1063,7 @@ def _managers_speak(s: Any, q: Any, w: Any, c: int, time: int) -> bool:
 
 
 @_inline
-def _set_wake(s: Any, q: Any, w: Any, c: int, time: int) -> None:
+def _set_wake(s: Any, q: Any, c: int, time: int) -> None:
     wake = s.win_time[c]
     ranks = s.ranks
     for r in range(c * ranks, (c + 1) * ranks):
@@ -1045,65 +1076,60 @@ def _set_wake(s: Any, q: Any, w: Any, c: int, time: int) -> None:
 
 
 @_compile
-def _step(s: Any, q: Any, w: Any, log: Any, c: int, time: int) -> None:
+def _step(s: Any, q: Any, log: Any, c: int, time: int) -> None:
     """A controller step: managers, command mux, issue, and what comes next."""
-    managed = _managers_speak(s, q, w, c, time)
+    managed = _managers_speak(s, q, c, time)
     if managed:
         # The bank machines' commands stand though a refresh may block them from now on.
-        _start_managers(s, q, w, c, time)
-        _scan(s, q, w, c, time)
+        _start_managers(s, q, c, time)
+        _scan(s, q, c, time)
     if s.win_time[c] == time:
-        _issue(s, q, w, log, c, time)
+        if len(log) > 0:
+            _record(s, q, c, log)
+        _issue(s, q, c, time)
     if managed:
         ranks = s.ranks
         for r in range(c * ranks, (c + 1) * ranks):
-            _start_rank_banks(s, q, w, c, r)
-        _start_managers(s, q, w, c, time)
-    _scan(s, q, w, c, time)
-    _set_wake(s, q, w, c, time)
+            _start_rank_banks(s, q, c, r)
+        _start_managers(s, q, c, time)
+    _scan(s, q, c, time)
+    _set_wake(s, q, c, time)
 
 
 @_compile
-def _request_step(s: Any, q: Any, w: Any, log: Any, c: int, time: int) -> None:
+def _request_step(s: Any, q: Any, log: Any, c: int, time: int) -> None:
     """A controller step caused by an arriving request."""
     b = q[s.offered[c]].bank
-    _accept(s, q, w, c, time, time)
-    if _managers_speak(s, q, w, c, time) or s.win_bank[c] == b or s.split_bus or s.cfg[MUX] == STRICT:
-        if not _managers_speak(s, q, w, c, time):
-            _scan(s, q, w, c, time)
-        _step(s, q, w, log, c, time)
+    _accept(s, q, c, time, time)
+    if _managers_speak(s, q, c, time) or s.win_bank[c] == b or s.split_bus or s.cfg[MUX] == STRICT:
+        if not _managers_speak(s, q, c, time):
+            _scan(s, q, c, time)
+        _step(s, q, log, c, time)
         return
     # Only this bank's candidate changed: compare it with the winner.
     command = s.command[b]
-    if command < 0:
-        return
-    candidate = max(_bank_time(s, q, w, b, command), s.row_bus[c], time)
-    end = candidate + s.length[command]
-    winner_end = INF
-    if s.win_command[c] >= 0:
-        winner_end = s.win_time[c] + s.length[s.win_command[c]]
-    if end < winner_end or (end == winner_end and s.current[b] < s.current[s.win_bank[c]]):
-        s.win_time[c] = candidate
-        s.win_command[c] = command
-        s.win_bank[c] = b
-        s.win_rank[c] = s.rank_of_bank[b]
-        if candidate == time:
-            _step(s, q, w, log, c, time)
-        elif candidate < s.wake[c]:
-            s.wake[c] = candidate
+    if command >= 0:
+        r = s.rank_of_bank[b]
+        free = max(time, s.row_bus[c])
+        candidate = max(_bank_time(s, b, r, command), free)
+        _challenge(s, c, candidate, s.current[b], command, b, r)
+        if s.win_time[c] == time:
+            _step(s, q, log, c, time)
+        elif s.win_time[c] < s.wake[c]:
+            s.wake[c] = s.win_time[c]
             s.wake_set[c] = time
 
 
 @_inline
-def _request_time(s: Any, q: Any, w: Any, c: int) -> int:
+def _request_time(s: Any, q: Any, c: int) -> int:
     """When the controller can take the request at its door; INF: not before a column command."""
-    if s.offer_time[c] < INF and _has_space(s, q, w, c):
+    if s.offer_time[c] < INF and _has_space(s, q, c):
         return s.offer_time[c]
     return INF
 
 
 @_compile
-def _run(s: Any, q: Any, w: Any, log: Any) -> int:
+def _run(s: Any, q: Any, log: Any) -> int:
     """Play the trace until all is delivered; returns OK or STALLED."""
     n = len(q)
     channels = s.channels
@@ -1113,13 +1139,13 @@ def _run(s: Any, q: Any, w: Any, log: Any) -> int:
             time = min(
                 time,
                 s.wake[c],
-                _request_time(s, q, w, c),
+                _request_time(s, q, c),
                 s.response_time[c],
             )
         if time == INF:
             return STALLED
         for c in range(channels):
-            if _request_time(s, q, w, c) == time and (
+            if _request_time(s, q, c) == time and (
                 s.offer_order[c] == EARLY
                 or (
                     s.offer_order[c] == ARRIVAL
@@ -1127,7 +1153,7 @@ def _run(s: Any, q: Any, w: Any, log: Any) -> int:
                     and time - s.wake_set[c] <= s.tck
                 )
             ):
-                _request_step(s, q, w, log, c, time)
+                _request_step(s, q, log, c, time)
         for c in range(channels):
             if s.wake[c] == time:
                 if (
@@ -1136,30 +1162,30 @@ def _run(s: Any, q: Any, w: Any, log: Any) -> int:
                     and time > s.last_end_req[c] + STALL_PS
                 ):
                     return STALLED
-                _step(s, q, w, log, c, time)
+                _step(s, q, log, c, time)
         for c in range(channels):
             # A second command of the same instant (two buses) goes before a response's effects.
-            if _request_time(s, q, w, c) == time and (
+            if _request_time(s, q, c) == time and (
                 s.offer_order[c] != AFTER_RESPONSE or s.wake[c] > time
             ):
-                _request_step(s, q, w, log, c, time)
+                _request_step(s, q, log, c, time)
         if channels > 1:
             for c in range(channels):
                 if s.response_time[c] == time:
                     k = s.response_open[c]
                     s.response_open[c] = -1
                     s.response_time[c] = INF
-                    _deliver(s, q, w, c, k, time)
-                    _advance_responses(s, q, w, c)
+                    _deliver(s, q, c, k, time)
+                    _advance_responses(s, q, c)
     # The managers go on until the last response is delivered.
     for c in range(channels):
         while s.wake[c] <= s.last_delivery:
-            _step(s, q, w, log, c, s.wake[c])
+            _step(s, q, log, c, s.wake[c])
     return OK
 
 
 @_compile
-def _reset(s: Any, q: Any, w: Any) -> None:
+def _reset(s: Any, q: Any) -> None:
     n = len(q)
     s.open_row[:] = -1
     s.current[:] = -1
@@ -1170,8 +1196,8 @@ def _reset(s: Any, q: Any, w: Any) -> None:
     s.window[:] = NEVER
     if s.cfg[RESPONSE_QUEUE] == REORDER or s.cfg[ARBITER] == REORDER_ARBITER:
         for k in range(n):
-            w[k].due = INF
-            w[k].at_arbiter = INF
+            q[k].due = INF
+            q[k].at_arbiter = INF
     for b in range(s.channels * s.ranks * s.banks):
         s.rank_of_bank[b] = b // s.banks
         s.group_of_bank[b] = b // (s.banks // s.groups)
@@ -1221,57 +1247,88 @@ def _reset(s: Any, q: Any, w: Any) -> None:
             s.want_entry[r] = 1
     for c in range(channels):
         if staggered:
-            _start_managers(s, q, w, c, 0)
-        _scan(s, q, w, c, 0)
-        _set_wake(s, q, w, c, -1)
-    _arrive(s, q, w, 0, 0)
+            _start_managers(s, q, c, 0)
+        _scan(s, q, c, 0)
+        _set_wake(s, q, c, -1)
+    _arrive(s, q, 0, 0)
     if s.cfg[ARBITER] == SIMPLE_ARBITER:
         c = q[0].channel
         s.offered[c] = 0
         s.offer_time[c] = s.next_arrival + s.arbitration_fw
         s.offer_order[c] = EARLY if s.arbitration_fw > 0 else ARRIVAL
     else:
-        _pump(s, q, w)
+        _pump(s, q)
 
 
 @_compile
-def simulate(system: Any, configs: Any, q: Any, results: Any, log: Any) -> None:
+def _select(values: Any, largest: int, rank: int, histogram: Any) -> int:
+    """Element `rank` of the sorted list of non-negative values, found digit by digit."""
+    base = 0
+    shift = 0
+    while largest >> shift >= len(histogram):
+        shift += SELECT_BITS
+    while True:
+        histogram[:] = 0
+        for value in values:
+            digit = (value - base) >> shift
+            if 0 <= digit < len(histogram):
+                histogram[digit] += 1
+        digit = 0
+        while histogram[digit] <= rank:
+            rank -= histogram[digit]
+            digit += 1
+        base += digit << shift
+        if shift == 0:
+            return base
+        shift -= SELECT_BITS
+
+
+@njit(**_options)
+def simulate(system: Any, configs: Any, requests: Any, results: Any, log: Any) -> None:
     """Play one trace through each configuration.
 
     Args:
-        system: STATE[1]; zero but for `SYSTEM_FIELDS`, `distance`, `length`, `completion`.
+        system: STATE[1]; zero but for `SYSTEM_FIELDS`, `distance`, `length` and `completion`.
         configs: int64[m, 12]; the columns are those of `CONFIG`.
-        q: REQUEST[n]; the decoded trace, n > 0.
+        requests: DECODED[n]; the decoded trace, n > 0.
         results: RESULT[m]; output.
         log: int64[l, 6]; output: time in ps, command, rank, bank group, bank and row of each command
             of the last design, -1 where one does not apply. Commands past the end are counted in
             `commands_logged`, but lost; l = 0 logs nothing.
     """
-    n = len(q)
+    n = len(requests)
     state = np.empty(1, STATE)
     s = state[0]
-    w = np.empty(n, WORK)
+    q = np.empty(n, REQUEST)
+    for k in range(n):
+        q[k].stamp = requests[k].stamp
+        q[k].address = requests[k].address
+        q[k].row = requests[k].row
+        q[k].successor = requests[k].successor
+        q[k].bank = requests[k].bank
+        q[k].channel = requests[k].channel
+        q[k].write = requests[k].write
     latencies = np.empty(n, np.int64)
+    histogram = np.empty(1 << SELECT_BITS, np.int64)
     for i in range(len(configs)):
         state[0] = system[0]
         s.cfg[:] = configs[i]
-        _reset(s, q, w)
+        _reset(s, q)
         out = results[i]
-        out.status = _run(s, q, w, log)
+        out.status = _run(s, q, log)
         out.total_time_ps = s.last_delivery
         out.commands_logged = s.logged
         out.latency_sum_ps = s.latency_sum
         out.latency_max_ps = s.latency_max
         if out.status == OK:
             for k in range(n):
-                latencies[k] = w[k].latency
-            latencies.sort()
-            out.latency_p50_ps = latencies[n // 2]
-            out.latency_p99_ps = latencies[99 * n // 100]
+                latencies[k] = q[k].latency
+            out.latency_p50_ps = _select(latencies, s.latency_max, n // 2, histogram)
+            out.latency_p99_ps = _select(latencies, s.latency_max, 99 * n // 100, histogram)
         out.window_ps = 0
         out.row_hits = 0
         for c in range(s.channels):
-            out.window_ps = max(out.window_ps, _power_finish(s, q, w, c))
+            out.window_ps = max(out.window_ps, _power_finish(s, q, c))
             out.row_hits += s.row_hits[c]
             out.served[c] = s.accepted[c]
             out.idle_ps[c] = s.idle_time[c] + s.last_delivery - max(0, s.link_free[c])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from archgym_py.simulators.dram.commands import COMMANDS
+from archgym_py.simulators.dram.commands import COMMANDS, SCOPES
 
 __all__ = [
     "CONFIG",
@@ -17,13 +17,13 @@ __all__ = [
     "MAX_CHANNELS",
     "MAX_RANKS",
     "OK",
+    "DECODED",
     "REQUEST",
     "RESULT",
     "STALLED",
     "STATE",
     "SYSTEM_FIELDS",
     "VALUES",
-    "WORK",
 ]
 
 VALUES = {
@@ -78,39 +78,40 @@ OK, STALLED = 0, 1
 MAX_CHANNELS, MAX_RANKS, MAX_GROUPS, MAX_BANKS = 4, 8, 32, 64
 """Of the whole system: ranks, groups and banks are numbered over all channels."""
 
+_DECODED = [
+    ("stamp", np.int64),  # player clock cycles
+    ("address", np.int64),
+    ("row", np.int32),
+    ("successor", np.int32),  # next request of the same channel; number of requests if none
+    ("bank", np.int32),
+    ("channel", np.int16),
+    ("write", np.int16),
+]
+
+DECODED = np.dtype(_DECODED)
+"""A request of the trace, decoded."""
+
 REQUEST = np.dtype(
     [
-        ("stamp", np.int64),  # player clock cycles
-        ("address", np.int64),
-        ("row", np.int32),
-        ("successor", np.int32),  # next request of the same channel; number of requests if none
-        ("bank", np.int32),
-        ("channel", np.int16),
-        ("write", np.int16),
-    ]
-)
-"""A decoded request; the kernel only reads it."""
-
-WORK = np.dtype(
-    [
+        *_DECODED,
         ("following", np.int32),  # neighbours in the list of the bank, later in the response queue
         ("preceding", np.int32),
         ("send", np.int64),  # actual send time at the player, ps
         ("taken", np.int64),  # acceptance by the arbiter, ps
-        ("held", np.int64),  # it had to wait for a slot of the arbiter
-        ("scheduled", np.int64),  # when `taken` became known, ps
+        ("scheduled", np.int64),  # when `taken` became known, ps; HELD: it waited for a free slot
         ("due", np.int64),  # response ready, ps
         ("at_arbiter", np.int64),  # response received by the arbiter, ps
         ("latency", np.int64),  # answer at the player minus `send`, ps
         ("delivery", np.int64),  # time of the n-th delivery at the player, ps
     ]
 )
-"""What the kernel notes of a request."""
+"""A request with what the kernel notes of it."""
 
 SYSTEM_FIELDS = (
     "tck",
     "player_period",
     "relative",  # stamps count from the previous request
+    "aligned",  # player and controller have one clock, and every delay is a multiple of it
     "arbitration_fw",
     "arbitration_bw",
     "think_fw",
@@ -143,6 +144,8 @@ _CHANNEL_FIELDS = (
     "win_command",
     "win_bank",
     "win_rank",
+    "win_end",  # when it leaves the bus, and the number of its request
+    "win_urgency",
     "wake",  # time of the controller's next own step
     "wake_set",  # when that step was scheduled
     "last_stored",  # bank of the last stored request
@@ -156,7 +159,7 @@ _CHANNEL_FIELDS = (
     "last_end_req",
     "accepted",  # requests stored so far
     "responded",  # responses handed to the arbiter so far
-    "response_head",  # response queue, linked by WORK.following
+    "response_head",  # response queue, linked by REQUEST.following
     "response_tail",
     "response_next",  # next request in order (RespQueue Reorder)
     "response_open",  # response on the link (several channels only), -1 if none
@@ -205,7 +208,7 @@ _BANK_FIELDS = (
     "open_row",  # -1 if precharged
     "current",  # request of the bank machine, -1 if none
     "command",  # its command, -1 if none
-    "head",  # list of the bank's requests, linked by WORK.following
+    "head",  # list of the bank's requests, linked by REQUEST.following
     "tail",
     "count",
     "hits",  # requests of the list for the open row
@@ -231,7 +234,7 @@ _N = len(COMMANDS)
 STATE = np.dtype(
     [
         *((name, np.int64) for name in SYSTEM_FIELDS),
-        ("distance", np.int64, (7, _N, _N)),  # TimingTables.distance
+        ("distance", np.int64, (len(SCOPES), _N, _N)),  # TimingTables.distance
         ("length", np.int64, _N),  # TimingTables.length
         ("completion", np.int64, _N),  # PowerTiming.completion
         ("cfg", np.int64, len(CONFIG)),

@@ -24,7 +24,7 @@ from archgym_py.simulators.dram.layout import (
     MAX_GROUPS,
     MAX_RANKS,
     OK,
-    REQUEST,
+    DECODED,
     RESULT,
     STATE,
     SYSTEM_FIELDS,
@@ -140,6 +140,7 @@ class DRAMSimulator:
             "tck": technology.tck_ps,
             "player_period": round(1e6 / player_clock_mhz),
             "relative": trace.relative,
+            "aligned": False,
             "arbitration_fw": _ps(arbitration_delay_fw_ns),
             "arbitration_bw": _ps(arbitration_delay_bw_ns),
             "think_fw": _ps(think_delay_fw_ns),
@@ -166,6 +167,10 @@ class DRAMSimulator:
         self._system = np.zeros(1, STATE)
         for field in SYSTEM_FIELDS:
             self._system[field] = values[field]
+        self._system["aligned"] = not tables.split_bus and all(
+            int(self._system[field][0]) % technology.tck_ps == 0
+            for field in ("arbitration_fw", "arbitration_bw", "think_fw", "read_delay", "write_delay")
+        ) and bool(self._system["player_period"] == technology.tck_ps)
         self._system["distance"] = tables.distance
         self._system["length"] = tables.length
         self._system["completion"] = power.completion
@@ -419,7 +424,7 @@ def _decoded_requests(trace: Trace, address_map: AddressMap, technology: Technol
     """The trace as the kernel reads it; shared, do not change it."""
     place = decode_trace(trace, address_map)
     n = len(trace)
-    requests = np.zeros(n, REQUEST)
+    requests = np.zeros(n, DECODED)
     requests["stamp"] = trace.stamps
     requests["address"] = trace.addresses.astype(np.int64)
     requests["row"] = place.row

@@ -101,10 +101,11 @@ def timing_tables(technology: Technology) -> TimingTables:
         for row in rows:
             scope, previous, expression = row.split(maxsplit=2)
             offset = value(expression, f"row {row!r} of {following}") * tck
-            for p in previous.split(","):
-                for f in following.split():
-                    cell = (SCOPES.index(scope), COMMANDS.index(p), COMMANDS.index(f))
-                    distance[cell] = max(distance[cell], offset)
+            for s in ("rank", "other") if scope == "any" else (scope,):
+                for p in previous.split(","):
+                    for f in following.split():
+                        cell = (SCOPES.index(s), COMMANDS.index(p), COMMANDS.index(f))
+                        distance[cell] = max(distance[cell], offset)
 
     lengths = rules.get("command_cycles", {})
     power = rules.get("power", {})
