@@ -998,7 +998,7 @@ def _issue(s: Any, q: Any, c: int, time: int) -> None:
     r = s.win_rank[c]
     s.counts[command] += 1
     _update_timing(s, q, c, command, r, b, time)
-    _power(s, q, c, command, r, b, time)
+    _power(s, q, c, command, r, b, time + s.command_delay)
     if command <= WRA:
         _issue_column(s, q, c, command, r, b, time)
     elif command == ACT:

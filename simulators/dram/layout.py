@@ -115,6 +115,7 @@ SYSTEM_FIELDS = (
     "arbitration_fw",
     "arbitration_bw",
     "think_fw",
+    "command_delay",  # controller to DRAM: when the energy model sees a command
     "read_delay",  # column command to response ready
     "write_delay",
     "channels",

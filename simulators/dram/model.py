@@ -144,6 +144,7 @@ class DRAMSimulator:
             "arbitration_fw": _ps(arbitration_delay_fw_ns),
             "arbitration_bw": _ps(arbitration_delay_bw_ns),
             "think_fw": _ps(think_delay_fw_ns),
+            "command_delay": _ps(think_delay_fw_ns + phy_delay_fw_ns),
             "read_delay": on_the_way + tables.read_data_end,
             "write_delay": on_the_way + tables.write_data_end,
             "channels": technology.channels,
