@@ -69,7 +69,7 @@ STAGGERED = VALUES["power_down_policy"].index("Staggered")
     POWER_DOWN,
 ) = range(len(CONFIG))
 
-RD, RDA, WR, WRA, ACT, PRE, REFB, _, PREA, REFA, PDEA, PDXA, PDEP, PDXP, SREFEN, SREFEX = range(
+RD, RDA, WR, WRA, ACT, PRE, REFB, NONE, PREA, REFA, PDEA, PDXA, PDEP, PDXP, SREFEN, SREFEX = range(
     len(COMMANDS)
 )
 BANK_SCOPE, GROUP_SCOPE, RANK_SCOPE, OTHER_SCOPE, WINDOW_SCOPE, ROUND_SCOPE = range(
@@ -101,6 +101,7 @@ INF = 1 << 62
 EARLY, ARRIVAL, AFTER_RESPONSE = range(3)  # how an offer becomes known to a controller
 HELD = -1
 FIRST, LAST = -1, INF - 1  # urgency of refresh and of power-down; a request's is its number
+REQUEST_BITS = 24  # of a request's number; a wait of up to 2**38 ps fits beside it
 SELECT_BITS = 11
 STALL_PS = 2_000_000_000  # 2 ms without a column command though requests wait: a deadlock
 
@@ -316,23 +317,18 @@ def _choose_grouped(s: Any, q: Any, c: int, b: int) -> int:
     return oldest
 
 
-@_compile
-def _start_bank(s: Any, q: Any, c: int, b: int, search_from: int) -> None:
-    """Choose the request and the command of a bank machine.
-
-    `search_from`: no request before this one in the list is a row hit (FrFcfs only).
-    """
-    s.command[b] = -1
+@_inline
+def _choose(s: Any, q: Any, c: int, b: int, search_from: int) -> int:
+    """Choose the request of a bank machine and return its command, NONE if it has none."""
     if s.blocked[b] or s.sleeping[s.rank_of_bank[b]]:
-        return
+        return NONE
     head = s.head[b]
     s.current[b] = head
     if head < 0:
-        return
+        return NONE
     row = s.open_row[b]
     if row < 0:
-        s.command[b] = ACT
-        return
+        return ACT
     scheduler = s.cfg[SCHEDULER]
     k = head
     if scheduler != FIFO and s.hits[b] > 0:
@@ -344,8 +340,7 @@ def _start_bank(s: Any, q: Any, c: int, b: int, search_from: int) -> None:
             k = _choose_grouped(s, q, c, b)
         s.current[b] = k
     if q[k].row != row:
-        s.command[b] = PRE
-        return
+        return PRE
     policy = s.cfg[PAGE_POLICY]
     auto = policy == CLOSED
     if policy == OPEN_ADAPTIVE or policy == CLOSED_ADAPTIVE:
@@ -355,7 +350,36 @@ def _start_bank(s: Any, q: Any, c: int, b: int, search_from: int) -> None:
         else:
             further_hit = s.hits[b] >= 2
         auto = not further_hit and (policy == CLOSED_ADAPTIVE or s.count[b] >= 2)
-    s.command[b] = (WR if q[k].write else RD) + (1 if auto else 0)
+    return (WR if q[k].write else RD) + (1 if auto else 0)
+
+
+@_inline
+def _list_ready(s: Any, b: int, r: int, ready: bool) -> None:
+    """Enter a bank into the list of those that have a command, or strike it off."""
+    if ready:
+        s.ready_at[b] = s.ready_count[r]
+        s.ready_banks[r, s.ready_count[r]] = b
+        s.ready_count[r] += 1
+    else:
+        s.ready_count[r] -= 1
+        moved = s.ready_banks[r, s.ready_count[r]]
+        s.ready_banks[r, s.ready_at[b]] = moved
+        s.ready_at[moved] = s.ready_at[b]
+
+
+@_compile
+def _start_bank(s: Any, q: Any, c: int, b: int, search_from: int) -> None:
+    """Start a bank machine: its request, its command and when that could leave the bus.
+
+    `search_from`: no request before this one in the list is a row hit (FrFcfs only).
+    """
+    command = _choose(s, q, c, b, search_from)
+    if (command == NONE) != (s.command[b] == NONE):
+        _list_ready(s, b, s.rank_of_bank[b], command != NONE)
+    s.command[b] = command
+    s.bank_end[b] = s.length[command] + max(
+        s.bank_ready[b, command], s.group_ready[s.group_of_bank[b], command]
+    )
 
 
 @_compile
@@ -552,16 +576,6 @@ def _start_managers(s: Any, q: Any, c: int, time: int) -> None:
 
 
 @_inline
-def _bank_time(s: Any, b: int, r: int, command: int) -> int:
-    """Earliest time of a bank's command by the timing rules, the bus aside."""
-    return max(
-        s.bank_ready[b, command],
-        s.group_ready[s.group_of_bank[b], command],
-        s.rank_ready[r, command],
-    )
-
-
-@_inline
 def _challenge(
     s: Any, c: int, time: int, urgency: int, command: int, b: int, r: int
 ) -> None:
@@ -577,32 +591,49 @@ def _challenge(
 
 
 @_inline
+def _packed(s: Any, r: int, b: int, command: int, free: int) -> int:
+    """When a bank's command would leave the bus, and how old it is, in one number.
+
+    The smallest wins: a minimum needs no branches that a processor could not foresee.
+    """
+    end = max(s.bank_end[b], max(s.rank_ready[r, command], free) + s.length[command])
+    return ((end - free) << REQUEST_BITS) + s.current[b]
+
+
+@_inline
 def _challenge_with_banks(
     s: Any, q: Any, c: int, r: int, free: int, first: int, last: int
 ) -> None:
     """Let the banks of a rank compete with their commands `first` to `last`; the bus is free at `free`.
 
-    One bank after the other, without branches that a processor could not foresee.
+    The kernel's hottest loops. Few candidates are taken from their list; when most banks have one,
+    running over all of them is faster, since the compiler treats them side by side.
     """
-    best_end = INF
-    best = -1
-    best_request = INF
-    required = s.next_column[c] if s.cfg[MUX] == STRICT else -1
-    for b in range(r * s.banks, (r + 1) * s.banks):
+    only = s.next_column[c] if s.cfg[MUX] == STRICT else -1
+    best = INF
+    if 2 * s.ready_count[r] > s.banks:
+        for b in range(r * s.banks, (r + 1) * s.banks):
+            command = s.command[b]
+            if command < first or command > last:
+                continue
+            if only >= 0 and command <= WRA and s.current[b] != only:
+                continue
+            best = min(best, _packed(s, r, b, command, free))
+    else:
+        for i in range(s.ready_count[r]):
+            b = s.ready_banks[r, i]
+            command = s.command[b]
+            if command < first or command > last:
+                continue
+            if only >= 0 and command <= WRA and s.current[b] != only:
+                continue
+            best = min(best, _packed(s, r, b, command, free))
+    if best < INF:
+        k = best & ((1 << REQUEST_BITS) - 1)
+        b = q[k].bank
         command = s.command[b]
-        if command < first or command > last:
-            continue
-        k = s.current[b]
-        if required >= 0 and command <= WRA and k != required:
-            continue
-        end = max(_bank_time(s, b, r, command), free) + s.length[command]
-        better = (end < best_end) | ((end == best_end) & (k < best_request))
-        best_end = end if better else best_end
-        best_request = k if better else best_request
-        best = b if better else best
-    if best >= 0:
-        command = s.command[best]
-        _challenge(s, c, best_end - s.length[command], best_request, command, best, r)
+        time = free + (best >> REQUEST_BITS) - s.length[command]
+        _challenge(s, c, time, k, command, b, r)
 
 
 @_inline
@@ -616,7 +647,12 @@ def _challenge_with_managers(s: Any, c: int, r: int, free: int) -> bool:
     if command >= 0:
         if command == PRE or command == REFB:
             b = s.refresh_bank[r]
-            time = max(_bank_time(s, b, r, command), free)
+            time = max(
+                s.bank_ready[b, command],
+                s.group_ready[s.group_of_bank[b], command],
+                s.rank_ready[r, command],
+                free,
+            )
         else:
             b = -1
             time = max(s.rank_ready[r, command], free)
@@ -629,7 +665,7 @@ def _no_winner(s: Any, c: int) -> None:
     s.win_time[c] = INF
     s.win_end[c] = INF
     s.win_urgency[c] = INF
-    s.win_command[c] = -1
+    s.win_command[c] = NONE
     s.win_bank[c] = -1
 
 
@@ -861,10 +897,8 @@ def _update_timing(s: Any, q: Any, c: int, command: int, r: int, b: int, time: i
         g = s.group_of_bank[b]
         for x in range(8):
             s.bank_ready[b, x] = max(s.bank_ready[b, x], time + s.distance[BANK_SCOPE, command, x])
-        for x in range(8):
-            s.group_ready[g, x] = max(
-                s.group_ready[g, x], time + s.distance[GROUP_SCOPE, command, x]
-            )
+        if s.groups > 1:
+            _update_group(s, g, command, time)
     ranks = s.ranks
     if ranks > 1:
         for other in range(c * ranks, (c + 1) * ranks):
@@ -890,6 +924,16 @@ def _update_timing(s: Any, q: Any, c: int, command: int, r: int, b: int, time: i
             s.rank_ready[r, REFB] = max(
                 s.rank_ready[r, REFB], time + s.distance[ROUND_SCOPE, command, REFB]
             )
+
+
+@_compile
+def _update_group(s: Any, g: int, command: int, time: int) -> None:
+    for x in range(8):
+        s.group_ready[g, x] = max(s.group_ready[g, x], time + s.distance[GROUP_SCOPE, command, x])
+    per_group = s.banks // s.groups
+    for b in range(g * per_group, (g + 1) * per_group):
+        waiting = s.command[b]
+        s.bank_end[b] = max(s.bank_end[b], s.group_ready[g, waiting] + s.length[waiting])
 
 
 @_inline
@@ -1108,10 +1152,10 @@ def _request_step(s: Any, q: Any, log: Any, c: int, time: int) -> None:
         return
     # Only this bank's candidate changed: compare it with the winner.
     command = s.command[b]
-    if command >= 0:
+    if command != NONE:
         r = s.rank_of_bank[b]
-        free = max(time, s.row_bus[c])
-        candidate = max(_bank_time(s, b, r, command), free)
+        bank_time = s.bank_end[b] - s.length[command]
+        candidate = max(bank_time, s.rank_ready[r, command], s.row_bus[c], time)
         _challenge(s, c, candidate, s.current[b], command, b, r)
         if s.win_time[c] == time:
             _step(s, q, log, c, time)
@@ -1189,7 +1233,7 @@ def _reset(s: Any, q: Any) -> None:
     n = len(q)
     s.open_row[:] = -1
     s.current[:] = -1
-    s.command[:] = -1
+    s.command[:] = NONE
     s.head[:] = -1
     s.tail[:] = -1
     s.power_act[:] = NEVER
