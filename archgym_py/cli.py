@@ -1,0 +1,447 @@
+"""The `archgym` command.
+
+Results go to stdout; progress, notes and errors go to stderr. Exit codes: 0 all is well, 1 the
+command did its work and found something wrong (a bad line, a mismatch), 2 it could not do its work,
+130 interrupted, 141 nobody reads its output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import archgym_py
+from archgym_py.config import RunConfig, parse_settings
+from archgym_py.errors import ArchGymError, ConfigError
+from archgym_py.files import write_text
+from archgym_py.registration import ENVS
+from archgym_py.registry import AGENTS, SIMULATORS
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from archgym_py.evaluator import Trial
+
+__all__ = ["main"]
+
+_BROKEN_PIPE = 128 + 13  # what a shell reports for a program that SIGPIPE ended
+_INTERRUPTED = 128 + 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the `archgym` command.
+
+    Args:
+        arguments: What follows the command's name; those of the process where left out.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        SystemExit: If the arguments cannot be parsed (code 2) or ask for help (code 0).
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    parsed = _parser().parse_args(arguments)
+    parsed.command_line = shlex.join(["archgym", *arguments])
+    try:
+        command: Callable[[argparse.Namespace], int] = parsed.handler
+        code = command(parsed)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Python flushes stdout once more when it exits, which must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
+    except KeyboardInterrupt:
+        _note("interrupted")
+        return _INTERRUPTED
+    except ArchGymError as error:
+        _note(f"error: {error}")
+        return 2
+    except OSError as error:
+        where = "" if error.filename is None else f"{error.filename}: "
+        _note(f"error: {where}{error.strerror or error}")
+        return 2
+
+
+def _write(text: str) -> None:
+    """Write a line of result."""
+    sys.stdout.write(text + "\n")
+
+
+def _note(text: str) -> None:
+    """Write a line about the work itself."""
+    sys.stderr.write(f"archgym: {text}\n")
+
+
+@contextmanager
+def _progress(total: int | None, unit: str) -> Iterator[tqdm[Any]]:
+    """Show a progress bar on stderr; rarely where that is a file."""
+    from tqdm import tqdm
+
+    interval = 0.1 if sys.stderr.isatty() else 10.0
+    with tqdm(
+        total=total, unit=unit, file=sys.stderr, mininterval=interval, dynamic_ncols=True
+    ) as bar:
+        yield bar
+
+
+def _list(args: argparse.Namespace) -> int:
+    sections = [args.what] if args.what else ["envs", "agents", "simulators", "workloads"]
+    for number, section in enumerate(sections):
+        if len(sections) > 1:
+            _write(f"{'' if number == 0 else chr(10)}{section}")
+        entries = _SECTIONS[section]()
+        width = max(map(len, entries))
+        for name, doc in entries.items():
+            _write(f"{name:<{width}}  {doc}")
+            if args.verbose and section == "agents":
+                table = AGENTS.load(name).hyperparameters.describe()
+                _write("\n".join(f"    {line}" for line in table.splitlines()))
+    return 0
+
+
+def _workloads() -> dict[str, str]:
+    from archgym_py.simulators.dram.workloads import WORKLOADS
+
+    return dict(WORKLOADS)
+
+
+_SECTIONS: dict[str, Callable[[], dict[str, str]]] = {
+    "envs": lambda: {entry.id: entry.doc for entry in ENVS},
+    "agents": lambda: {name: AGENTS.load(name).doc for name in AGENTS.names()},
+    "simulators": lambda: {
+        name: (inspect.getdoc(SIMULATORS.load(name)) or "").partition("\n")[0]
+        for name in SIMULATORS.names()
+    },
+    "workloads": _workloads,
+}
+
+
+def _run(args: argparse.Namespace) -> int:
+    from archgym_py.dataset import SampleDataset
+    from archgym_py.report import Finding, check_image, comparison, plot_best_so_far
+    from archgym_py.runner import run
+
+    config = _run_config(args)
+    if args.plot is not None:
+        check_image(args.plot)  # before the samples are spent
+    with _progress(config.budget, "sample") as bar:
+        best = float("-inf")
+
+        def progress(trial: Trial) -> None:
+            nonlocal best
+            if trial.status == "ok" and trial.reward > best:
+                best = trial.reward
+                bar.set_postfix_str(f"best reward {best:.5g}", refresh=False)
+            bar.update(trial.index + 1 - bar.n)
+
+        try:
+            result = run(
+                config,
+                resume=args.resume,
+                progress=progress,
+                flush_rows=args.flush_rows,
+                flush_s=args.flush_s,
+            )
+        except KeyboardInterrupt:
+            bar.close()
+            _note("what was sampled is logged; the same command with --resume continues")
+            raise
+        bar.update(result.trials - bar.n)
+    counts = ", ".join(f"{number} {status.value}" for status, number in result.counts.items())
+    _write(
+        f"{result.trials} samples ({counts}) in {result.wall_s:.1f} s, logged in {result.run_dir}"
+    )
+    _write("")
+    sys.stdout.write(comparison([Finding(result.log, result.best)]))
+    if args.plot is not None:
+        plot_best_so_far(SampleDataset(result.run_dir), args.plot)
+        _write(f"\nbest-so-far curve: {args.plot}")
+    return 0
+
+
+def _run_config(args: argparse.Namespace) -> RunConfig:
+    """Put together what the file and the options say; options go before."""
+    given = {
+        name: getattr(args, name)
+        for name in ("env", "agent", "budget", "seed", "out")
+        if getattr(args, name) is not None
+    }
+    env_kwargs, agent_kwargs = parse_settings(args.set), parse_settings(args.hp)
+    if args.config is not None:
+        base = RunConfig.from_yaml(args.config).to_mapping()
+        # Arguments of another environment or agent than the file's have nothing to do with it.
+        if given.get("env", base["env"]) == base["env"]:
+            env_kwargs = {**base["env_kwargs"], **env_kwargs}
+        if given.get("agent", base["agent"]) == base["agent"]:
+            agent_kwargs = {**base["agent_kwargs"], **agent_kwargs}
+        given = {**base, **given}
+    for name in ("env", "agent", "budget"):
+        if name not in given:
+            raise ConfigError(f"--{name} is missing. Give it, or a file that has it with --config.")
+    return RunConfig(**{**given, "env_kwargs": env_kwargs, "agent_kwargs": agent_kwargs})
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from archgym_py.commands_evaluate import BadLine, answers
+
+    bad = 0
+    with _open(args.designs) as lines:
+        for answer in answers(
+            lines, args.env, kwargs=parse_settings(args.set), use_defaults=args.defaults
+        ):
+            if isinstance(answer, BadLine):
+                bad += 1
+                _note(f"{args.designs}, line {answer.number}: {answer.reason}")
+            else:
+                _write(json.dumps(answer, allow_nan=False))
+                sys.stdout.flush()  # who waits for this answer before asking again gets it
+    return 1 if bad else 0
+
+
+@contextmanager
+def _open(path: str) -> Iterator[BinaryIO]:
+    """Open a file to read; "-" is stdin."""
+    if path == "-":
+        yield sys.stdin.buffer
+    else:
+        with Path(path).open("rb") as file:
+            yield file
+
+
+def _replay(args: argparse.Namespace) -> int:
+    from archgym_py.commands_replay import Mismatch, replay
+    from archgym_py.dataset import SampleDataset
+
+    mismatches = 0
+    for log in SampleDataset(args.dir).runs():
+        rows = log.rows if args.limit is None else min(args.limit, log.rows)
+
+        def report(mismatch: Mismatch, folder: Path = log.folder) -> None:
+            _write(
+                f"{folder} sample {mismatch.index} {mismatch.column}: "
+                f"logged {mismatch.logged!r}, now {mismatch.now!r}"
+            )
+
+        with _progress(rows, "sample") as bar:
+            result = replay(log, limit=args.limit, report=report, progress=bar.update)
+        skipped = f", {result.skipped} timeouts skipped" if result.skipped else ""
+        _write(
+            f"{log.folder}: {result.compared} samples compared, {result.mismatches} mismatches"
+            f"{skipped}"
+        )
+        if result.note:
+            _note(f"{log.folder}: {result.note}")
+        mismatches += result.mismatches
+    return 1 if mismatches else 0
+
+
+def _best(args: argparse.Namespace) -> int:
+    from archgym_py.report import best_of_runs, comparison
+
+    sys.stdout.write(comparison(best_of_runs(args.dir)))
+    return 0
+
+
+def _enumerate(args: argparse.Namespace) -> int:
+    from archgym_py.commands_enumerate import enumerate_designs
+
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    with _progress(None, "design") as bar:
+        found = enumerate_designs(
+            args.env,
+            kwargs=parse_settings(args.set),
+            minimize=args.metric,
+            maximize=args.maximize,
+            command=args.command_line,
+            start=bar.reset,
+            progress=bar.update,
+        )
+    write_text(args.out, json.dumps(found, indent=2, allow_nan=False) + "\n")
+    for name, optimum in found["metrics"].items():
+        _write(
+            f"{name}: {optimum['optimum']} {optimum['unit']} "
+            f"({optimum['goal']}, {optimum['ties']} designs)"
+        )
+    _write(f"{found['designs']} designs {found['statuses']} in {found['wall_s']} s: {args.out}")
+    return 0
+
+
+def _plot(args: argparse.Namespace) -> int:
+    from archgym_py.dataset import SampleDataset
+    from archgym_py.report import plot_best_so_far
+
+    plot_best_so_far(SampleDataset(args.dir), args.out)
+    _write(str(args.out))
+    return 0
+
+
+def _count(text: str) -> int:
+    """Parse a number of things."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Build the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="archgym",
+        description="Search agents design hardware: run searches, read their logs.",
+        epilog="archgym COMMAND --help explains a command and gives examples.",
+    )
+    parser.add_argument("--version", action="version", version=archgym_py.__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(
+        name: str, handler: Callable[[argparse.Namespace], int], help_text: str, epilog: str
+    ) -> argparse.ArgumentParser:
+        command = commands.add_parser(
+            name,
+            help=help_text,
+            description=f"{help_text[0].upper()}{help_text[1:]}.",
+            epilog=f"examples:\n{epilog}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.set_defaults(handler=handler)
+        return command
+
+    def add_set(command: argparse.ArgumentParser, flag: str, what: str) -> None:
+        command.add_argument(
+            flag,
+            metavar="KEY=VALUE",
+            action="append",
+            default=[],
+            help=f"{what}; the value is YAML; may be repeated",
+        )
+
+    command = add("list", _list, "list what there is", _EXAMPLES["list"])
+    command.add_argument("what", nargs="?", choices=list(_SECTIONS), help="default: everything")
+    command.add_argument(
+        "--verbose", action="store_true", help="with the hyperparameters of the agents"
+    )
+
+    command = add("run", _run, "let an agent search, and log every sample", _EXAMPLES["run"])
+    command.add_argument("--config", metavar="FILE", help="YAML file; options go before it")
+    command.add_argument("--env", metavar="ID", help="environment; see archgym list envs")
+    add_set(command, "--set", "argument of the environment")
+    command.add_argument("--agent", metavar="NAME", help="agent; see archgym list agents")
+    add_set(command, "--hp", "hyperparameter of the agent; see archgym list agents --verbose")
+    command.add_argument("--budget", metavar="N", type=_count, help="number of samples")
+    command.add_argument("--seed", metavar="S", type=int, help="seed of the run (default: 0)")
+    command.add_argument("--out", metavar="DIR", help="folder of the logs (default: runs)")
+    command.add_argument(
+        "--resume", action="store_true", help="continue the run if it was begun before"
+    )
+    command.add_argument("--plot", metavar="FILE", type=Path, help="draw the curve of best-so-far")
+    command.add_argument(
+        "--flush-rows",
+        metavar="N",
+        type=_count,
+        default=1000,
+        help="write the log every N samples (default: %(default)s)",
+    )
+    command.add_argument(
+        "--flush-s",
+        metavar="S",
+        type=float,
+        default=5.0,
+        help="and at the first sample after S seconds (default: %(default)s)",
+    )
+
+    command = add(
+        "evaluate", _evaluate, "evaluate designs given as lines of JSON", _EXAMPLES["evaluate"]
+    )
+    command.add_argument("env", metavar="ENV", help="environment; see archgym list envs")
+    command.add_argument(
+        "--designs", metavar="FILE", required=True, help="file of JSON lines, - for stdin"
+    )
+    command.add_argument(
+        "--defaults", action="store_true", help="parameters left out take their default"
+    )
+    add_set(command, "--set", "argument of the environment for lines that do not give it")
+
+    command = add(
+        "replay", _replay, "simulate logged designs again and compare", _EXAMPLES["replay"]
+    )
+    command.add_argument("dir", metavar="DIR", help="folder of runs, or of a run")
+    command.add_argument(
+        "--limit", metavar="N", type=_count, help="samples of each run (default: all)"
+    )
+
+    command = add(
+        "best", _best, "print the best design of each run beside the default", _EXAMPLES["best"]
+    )
+    command.add_argument("dir", metavar="DIR", help="folder of runs, or of a run")
+
+    command = add(
+        "enumerate",
+        _enumerate,
+        "evaluate every design of a space and write down the optima",
+        _EXAMPLES["enumerate"],
+    )
+    command.add_argument("env", metavar="ENV", help="environment; see archgym list envs")
+    add_set(command, "--set", "argument of the environment")
+    for flag, extreme in (("--metric", "smallest"), ("--maximize", "largest")):
+        command.add_argument(
+            flag,
+            metavar="METRIC",
+            action="append",
+            default=[],
+            help=f"metric whose {extreme} value is wanted; may be repeated",
+        )
+    command.add_argument(
+        "--out", metavar="FILE", type=Path, required=True, help="JSON file to write"
+    )
+
+    command = add("plot", _plot, "draw best-so-far against samples", _EXAMPLES["plot"])
+    command.add_argument("dir", metavar="DIR", help="folder of runs, or of a run")
+    command.add_argument(
+        "--out", metavar="FILE", type=Path, required=True, help="image to write: png, pdf or svg"
+    )
+    return parser
+
+
+_EXAMPLES = {
+    "list": """\
+  archgym list
+  archgym list agents --verbose""",
+    "run": """\
+  archgym run --env ArchGym/Toy-v0 --agent random_search --budget 1000
+  archgym run --env ArchGym/DRAMController-v0 --set workload=cloud --agent genetic \\
+      --hp population_size=40 --budget 5000 --seed 3 --out runs --plot best.png
+  archgym run --config configs/runs/dram_cloud_genetic.yaml --seed 4 --resume""",
+    "evaluate": """\
+  echo '{"id": 1, "design": {"lanes": 8}}' |
+      archgym evaluate ArchGym/Toy-v0 --designs - --defaults
+  archgym evaluate ArchGym/DRAMController-v0 --designs designs.jsonl --set workload=a.stl
+
+a line:    {"id": 1, "design": {"page_policy": "Open", ...}, "kwargs": {"workload": "a.stl"}}
+an answer: {"id": 1, "status": "ok", "metrics": {"total_time_ns": 12345.0, ...}}
+kwargs are arguments of the environment and may be left out; a failed design has a message.""",
+    "replay": """\
+  archgym replay runs
+  archgym replay runs --limit 100""",
+    "best": """\
+  archgym best runs""",
+    "enumerate": """\
+  archgym enumerate ArchGym/Toy-v0 --metric delay_ns --metric cost_usd --out optima.json
+  archgym enumerate ArchGym/DRAMController-v0 --set workload=random --metric energy_pj \\
+      --maximize row_hit_rate --out optima.json""",
+    "plot": """\
+  archgym plot runs --out best_so_far.png""",
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
