@@ -1,0 +1,1 @@
+"""Benchmarks and studies; nothing else imports them."""
