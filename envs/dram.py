@@ -163,14 +163,6 @@ class DRAMControllerEnv(DesignEnv):
             "cmd_mux": mux,
             "power_down_policy": _checked(POWER_DOWN_POLICY, power_down_policy),
         }
-        delays = {
-            "arbitration_delay_fw_ns": arbitration_delay_fw_ns,
-            "arbitration_delay_bw_ns": arbitration_delay_bw_ns,
-            "think_delay_fw_ns": think_delay_fw_ns,
-            "think_delay_bw_ns": think_delay_bw_ns,
-            "phy_delay_fw_ns": phy_delay_fw_ns,
-            "phy_delay_bw_ns": phy_delay_bw_ns,
-        }
         clock = memory.clock_mhz if player_clock_mhz is None else player_clock_mhz
         requests = parse_workload(workload)
         simulator = DRAMSimulator(
@@ -179,7 +171,12 @@ class DRAMControllerEnv(DesignEnv):
             address_map=wiring,
             fixed={name: value for name, value in fixed.items() if name not in designs.names},
             player_clock_mhz=_number("player_clock_mhz", clock, *_PLAYER_CLOCKS_MHZ),
-            **{name: _number(name, value, 0.0, _MAX_DELAY_NS) for name, value in delays.items()},
+            arbitration_delay_fw_ns=_delay("arbitration_delay_fw_ns", arbitration_delay_fw_ns),
+            arbitration_delay_bw_ns=_delay("arbitration_delay_bw_ns", arbitration_delay_bw_ns),
+            think_delay_fw_ns=_delay("think_delay_fw_ns", think_delay_fw_ns),
+            think_delay_bw_ns=_delay("think_delay_bw_ns", think_delay_bw_ns),
+            phy_delay_fw_ns=_delay("phy_delay_fw_ns", phy_delay_fw_ns),
+            phy_delay_bw_ns=_delay("phy_delay_bw_ns", phy_delay_bw_ns),
         )
         super().__init__(
             designs,
@@ -258,6 +255,10 @@ def _flag(value: object) -> bool:
     if not isinstance(value, bool):
         raise ConfigError(f"allow_no_refresh must be True or False, got {value!r}.")
     return value
+
+
+def _delay(name: str, value: object) -> float:
+    return _number(name, value, 0.0, _MAX_DELAY_NS)
 
 
 def _number(name: str, value: object, low: float, high: float) -> float:

@@ -28,8 +28,8 @@ COMMANDS = (
 )
 
 # What an earlier command must share with a later one for a rule to hold: the bank, its bank group,
-# its rank, the channel but not the rank; "window": the fourth last such command of the rank; "round":
-# the command completed a round over all banks of the rank.
+# its rank, the channel but not the rank; "window": the fourth last such command of the rank;
+# "round": the command completed a round over all banks of the rank.
 SCOPES = ("bank", "group", "rank", "other", "window", "round")
 
 NEVER = -(10**15)

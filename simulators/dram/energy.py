@@ -1,8 +1,8 @@
 """Energy of the DRAM devices, from the kernel's counters and the data sheet's currents.
 
-DDR3 and DDR4 follow DRAMPower 4.1 (core energy, no I/O or termination); LPDDR4 follows the same rules
-per supply rail, with a term of its own for per-bank refresh (DRAMPower 5). Where a technology gives no
-currents there is no energy.
+DDR3 and DDR4 follow DRAMPower 4.1 (core energy, no I/O or termination); LPDDR4 follows the same
+rules per supply rail, with a term of its own for per-bank refresh (DRAMPower 5). Where a technology
+gives no currents there is no energy.
 
 Every counter contributes in proportion, so a design's energy is one small matrix product:
 
@@ -42,11 +42,9 @@ class EnergyModel:
 
     Attributes:
         weights: float64[counters, components] in pJ for each count and each ps.
-        ranks_in_background: How many times the standby of one energy domain is counted.
     """
 
     weights: np.ndarray
-    ranks_in_background: int
 
     @classmethod
     def of(cls, technology: Technology, *, merge_ranks: bool = False) -> EnergyModel | None:
@@ -64,31 +62,7 @@ class EnergyModel:
             return None
         ranks = technology.ranks if merge_ranks else 1
         rails = (_rail_weights(technology, supply, ranks) for supply in technology.supplies)
-        return cls(sum(rails, start=np.zeros((len(COUNTERS), len(COMPONENTS)))), ranks)
-
-    def components(self, counters: np.ndarray) -> np.ndarray:
-        """Compute energies.
-
-        Args:
-            counters: int64[m, domains, counters] of the kernel.
-
-        Returns:
-            float64[m, domains, components] in pJ.
-        """
-        return counters @ self.weights
-
-    def average_power_mw(self, counters: np.ndarray) -> np.ndarray:
-        """Average the power over the time that the counters cover.
-
-        Args:
-            counters: int64[m, domains, counters] of the kernel.
-
-        Returns:
-            float64[m] in mW, the sum over all domains.
-        """
-        energy_pj = self.components(counters).sum(axis=2)
-        duration_ps = counters[:, :, _DURATIONS].sum(axis=2)
-        return (1000.0 * energy_pj / np.maximum(duration_ps, 1)).sum(axis=1)
+        return cls(sum(rails, start=np.zeros((len(COUNTERS), len(COMPONENTS)))))
 
 
 def _rail_weights(technology: Technology, supply: Supply, ranks: int) -> np.ndarray:

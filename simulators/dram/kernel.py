@@ -1,28 +1,29 @@
 """The memory controller, cycle accurate and event driven, compiled by numba.
 
-One call of `simulate` plays one decoded trace through a list of controller configurations. Time is in
-integer picoseconds throughout. The model follows DRAMSys 4.0 (revision 460604a): a controller *step*
-takes an offered request into the scheduler, lets the refresh and power-down managers speak, and
-issues at most one command; between steps nothing changes, so the kernel jumps from step to step.
+One call of `simulate` plays one decoded trace through a list of controller configurations. Time is
+in integer picoseconds throughout. The model follows DRAMSys 4.0 (revision 460604a): a controller
+*step* takes an offered request into the scheduler, lets the refresh and power-down managers speak,
+and issues at most one command; between steps nothing changes, so the kernel jumps from one to the
+next.
 
-How a simulation runs. All functions work on `s`, a record of `layout.STATE`, and on the
-requests `q`; `c`, `r`, `b`, `d` and `k` are a channel, a rank, a bank, an energy
-domain and a request.
+How a simulation runs. All functions work on `s`, a record of `layout.STATE`, and on the requests
+`q`; `c`, `r`, `b`, `d` and `k` are a channel, a rank, a bank, an energy domain and a request.
 
-* `_pump`, `_end_request`: trace player and arbiter. When a request reaches its controller is a closed
-  form of earlier acceptances and deliveries, so neither needs events of its own.
+* `_pump`, `_end_request`: trace player and arbiter. When a request reaches its controller is a
+  closed form of earlier acceptances and deliveries, so neither needs events of its own.
 * `_accept`: a controller stores an offered request in the list of its bank.
 * `_start_bank`: a bank machine chooses its request (scheduler) and its next command (page policy).
 * `_start_refresh`, `_start_power_down`: the managers of a rank choose their command.
-* `_scan`: the command mux. It finds the command that will issue next and when; that stays true until
-  a request arrives, so there is one scan for each command and none in between.
+* `_scan`: the command mux. It finds the command that will issue next and when; that stays true
+  until a request arrives, so there is one scan for each command and none in between.
 * `_issue`: a command goes out; timing tables, bank states and the energy counters follow.
 * `_advance_responses`, `_deliver`: response queue and arbiter, on the way back to the player.
 
-Simultaneous events run in this order: a controller's own timers, arriving requests, responses.
+The order of simultaneous events is written in `_run`.
 
-Every compiled function lies in this one file on purpose: numba's cache on disk watches only the file of
-the function that is called, so a helper in another module could change without being recompiled.
+Every compiled function lies in this one file on purpose: numba's cache on disk watches only the
+file of the function that is called, so a helper in another module could change without being
+recompiled.
 """
 
 from __future__ import annotations
@@ -37,10 +38,11 @@ from archgym_py.simulators.dram.layout import (
     CONFIG,
     COUNTERS,
     OK,
+    REQUEST,
+    REQUEST_BITS,
     STALLED,
     STATE,
     VALUES,
-    REQUEST,
 )
 
 __all__ = ["simulate"]
@@ -72,9 +74,7 @@ STAGGERED = VALUES["power_down_policy"].index("Staggered")
 RD, RDA, WR, WRA, ACT, PRE, REFB, NONE, PREA, REFA, PDEA, PDXA, PDEP, PDXP, SREFEN, SREFEX = range(
     len(COMMANDS)
 )
-BANK_SCOPE, GROUP_SCOPE, RANK_SCOPE, OTHER_SCOPE, WINDOW_SCOPE, ROUND_SCOPE = range(
-    len(SCOPES)
-)
+BANK_SCOPE, GROUP_SCOPE, RANK_SCOPE, OTHER_SCOPE, WINDOW_SCOPE, ROUND_SCOPE = range(len(SCOPES))
 (
     N_ACT,
     N_PRE,
@@ -99,17 +99,17 @@ AWAKE, IN_ACTIVE_PD, IN_PRECHARGED_PD, IN_SELF_REFRESH = range(4)  # energy doma
 
 INF = 1 << 62
 EARLY, ARRIVAL, AFTER_RESPONSE = range(3)  # how an offer becomes known to a controller
-HELD = -1
+HELD = -1  # REQUEST.scheduled: accepted when a response freed a slot of the arbiter
 FIRST, LAST = -1, INF - 1  # urgency of refresh and of power-down; a request's is its number
-REQUEST_BITS = 24  # of a request's number; a wait of up to 2**38 ps fits beside it
 SELECT_BITS = 11
 STALL_PS = 2_000_000_000  # 2 ms without a column command though requests wait: a deadlock
 
-_options = {"nogil": True, "cache": True, "error_model": "numpy"}
+_options: Any = {"nogil": True, "cache": True, "error_model": "numpy"}
 # The functions below allocate nothing. Without numba's reference counts (an atomic instruction at
 # every call that passes an array) the kernel is more than twice as fast.
-_compile = njit(**_options, _nrt=False)
-_inline = njit(**_options, _nrt=False, forceinline=True)
+_uncounted: Any = {**_options, "_nrt": False}
+_compile: Any = njit(**_uncounted)
+_inline: Any = njit(**{**_uncounted, "forceinline": True})
 
 # --- Player and arbiter --------------------------------------------------------------------------
 
@@ -119,10 +119,8 @@ def _arrive(s: Any, q: Any, k: int, now: int) -> None:
     """Let the player send request k; it got the END_REQ of its predecessor at `now`."""
     period = s.player_period
     stamp = q[k].stamp * period
-    if s.aligned:
-        edge = now + period
-    else:
-        edge = now - now % period + period  # the next edge, also when `now` is on one
+    # The next clock edge, also when `now` is on one; remainders are slow, so they are avoided.
+    edge = now + period if s.aligned else now - now % period + period
     if k > 0:
         if s.relative:
             stamp += edge
@@ -240,9 +238,9 @@ def _deliver(s: Any, q: Any, c: int, k: int, time: int) -> None:
 def _advance_responses(s: Any, q: Any, c: int) -> None:
     """Send what the response queue of a controller can send.
 
-    With one channel nothing can change the order or the time of a response once its column command is
-    issued, so it is delivered here and now, with its future time. With several channels the arbiter
-    merges them, so each response becomes an event.
+    With one channel nothing can change the order or the time of a response once its column command
+    is issued, so it is delivered here and now, with its future time. With several channels the
+    arbiter merges them, so each response becomes an event.
     """
     while s.response_open[c] < 0:
         if s.cfg[RESPONSE_QUEUE] == REORDER:
@@ -281,7 +279,7 @@ def _queue_response(s: Any, q: Any, c: int, k: int, due: int) -> None:
 
 
 @_inline
-def _has_space(s: Any, q: Any, c: int) -> bool:
+def _has_space(s: Any, c: int) -> bool:
     size = s.cfg[BUFFER_SIZE]
     buffer = s.cfg[BUFFER]
     if buffer == BANKWISE:  # looks at the bank of the last stored request, not at the new one's
@@ -295,8 +293,11 @@ def _has_space(s: Any, q: Any, c: int) -> bool:
 
 @_inline
 def _choose_grouped(s: Any, q: Any, c: int, b: int) -> int:
-    """FrFcfsGrp: the oldest row hit in the direction of the last column command, if nothing older of
-    the same address waits; else the oldest row hit."""
+    """FrFcfsGrp: the oldest row hit in the direction of the last column command.
+
+    One that waits behind an older request of the same address is passed over; if none is left, the
+    oldest row hit is taken.
+    """
     row = s.open_row[b]
     direction = s.last_write[c]
     oldest = -1
@@ -307,9 +308,7 @@ def _choose_grouped(s: Any, q: Any, c: int, b: int) -> int:
                 oldest = k
             if q[k].write == direction:
                 older = oldest
-                while older != k and not (
-                    q[older].row == row and q[older].address == q[k].address
-                ):
+                while older != k and not (q[older].row == row and q[older].address == q[k].address):
                     older = q[older].following
                 if older == k:
                     return k
@@ -446,16 +445,16 @@ def _remove(s: Any, q: Any, c: int, b: int, k: int) -> None:
 
 
 @_inline
-def _any_bank_busy(s: Any, q: Any, r: int) -> bool:
+def _any_bank_busy(s: Any, r: int) -> bool:
     banks = s.banks
-    for b in range(r * banks, (r + 1) * banks):  # noqa: SIM110 - numba has no any()
+    for b in range(r * banks, (r + 1) * banks):
         if s.current[b] >= 0:
             return True
     return False
 
 
 @_compile
-def _start_refresh(s: Any, q: Any, r: int, time: int) -> None:
+def _start_refresh(s: Any, r: int, time: int) -> None:
     """Choose the command of the refresh manager."""
     s.refresh_command[r] = -1
     if time < s.trigger[r]:
@@ -467,13 +466,13 @@ def _start_refresh(s: Any, q: Any, r: int, time: int) -> None:
     if s.sleeping[r]:
         return
     if s.cfg[REFRESH] == ALL_BANK:
-        _start_refresh_all(s, q, r, time)
+        _start_refresh_all(s, r, time)
     else:
-        _start_refresh_bank(s, q, r, time)
+        _start_refresh_bank(s, r, time)
 
 
 @_compile
-def _start_refresh_all(s: Any, q: Any, r: int, time: int) -> None:
+def _start_refresh_all(s: Any, r: int, time: int) -> None:
     interval = s.interval_all
     banks = s.banks
     if time >= s.trigger[r] + interval:
@@ -482,12 +481,12 @@ def _start_refresh_all(s: Any, q: Any, r: int, time: int) -> None:
     if s.refresh_state[r] == REGULAR:
         if s.flex[r] == s.cfg[MAX_POSTPONED]:
             s.blocked[r * banks : (r + 1) * banks] = 1
-        elif _any_bank_busy(s, q, r):
+        elif _any_bank_busy(s, r):
             s.flex[r] += 1
             s.trigger[r] += interval
             return
         s.refresh_command[r] = PREA if s.activated[r] > 0 else REFA
-    elif _any_bank_busy(s, q, r):
+    elif _any_bank_busy(s, r):
         s.refresh_state[r] = REGULAR
         s.trigger[r] += interval
     else:
@@ -495,7 +494,7 @@ def _start_refresh_all(s: Any, q: Any, r: int, time: int) -> None:
 
 
 @_compile
-def _start_refresh_bank(s: Any, q: Any, r: int, time: int) -> None:
+def _start_refresh_bank(s: Any, r: int, time: int) -> None:
     interval = s.interval_bank
     banks = s.banks
     if time >= s.trigger[r] + interval:
@@ -531,7 +530,7 @@ def _start_refresh_bank(s: Any, q: Any, r: int, time: int) -> None:
 
 
 @_inline
-def _refreshed(s: Any, q: Any, r: int, interval: int, limit: int) -> None:
+def _refreshed(s: Any, r: int, interval: int, limit: int) -> None:
     """Refresh manager after its REFA or REFB: go on pulling in while the rank is idle."""
     if s.refresh_state[r] == PULLED_IN:
         s.flex[r] -= 1
@@ -543,7 +542,7 @@ def _refreshed(s: Any, q: Any, r: int, interval: int, limit: int) -> None:
 
 
 @_compile
-def _start_power_down(s: Any, q: Any, r: int) -> None:
+def _start_power_down(s: Any, r: int) -> None:
     """Choose the command of the power-down manager."""
     state = s.pd_state[r]
     s.pd_command[r] = -1
@@ -563,22 +562,20 @@ def _start_power_down(s: Any, q: Any, r: int) -> None:
 
 
 @_compile
-def _start_managers(s: Any, q: Any, c: int, time: int) -> None:
+def _start_managers(s: Any, c: int, time: int) -> None:
     ranks = s.ranks
     for r in range(c * ranks, (c + 1) * ranks):
-        _start_refresh(s, q, r, time)
+        _start_refresh(s, r, time)
     if s.cfg[POWER_DOWN] == STAGGERED:
         for r in range(c * ranks, (c + 1) * ranks):
-            _start_power_down(s, q, r)
+            _start_power_down(s, r)
 
 
 # --- Command mux ---------------------------------------------------------------------------------
 
 
 @_inline
-def _challenge(
-    s: Any, c: int, time: int, urgency: int, command: int, b: int, r: int
-) -> None:
+def _challenge(s: Any, c: int, time: int, urgency: int, command: int, b: int, r: int) -> None:
     """Let a candidate replace the winner if it leaves the bus earlier, or as early and is older."""
     end = time + s.length[command]
     if end < s.win_end[c] or (end == s.win_end[c] and urgency < s.win_urgency[c]):
@@ -594,20 +591,20 @@ def _challenge(
 def _packed(s: Any, r: int, b: int, command: int, free: int) -> int:
     """When a bank's command would leave the bus, and how old it is, in one number.
 
-    The smallest wins: a minimum needs no branches that a processor could not foresee.
+    The smallest wins: a minimum needs no branches that a processor could not foresee. A wait of up
+    to 2**38 ps fits beside the request's number.
     """
     end = max(s.bank_end[b], max(s.rank_ready[r, command], free) + s.length[command])
     return ((end - free) << REQUEST_BITS) + s.current[b]
 
 
 @_inline
-def _challenge_with_banks(
-    s: Any, q: Any, c: int, r: int, free: int, first: int, last: int
-) -> None:
-    """Let the banks of a rank compete with their commands `first` to `last`; the bus is free at `free`.
+def _challenge_with_banks(s: Any, q: Any, c: int, r: int, free: int, first: int, last: int) -> None:
+    """Let the banks of a rank compete with their commands `first` to `last`.
 
-    The kernel's hottest loops. Few candidates are taken from their list; when most banks have one,
-    running over all of them is faster, since the compiler treats them side by side.
+    The bus is free at `free`. These are the kernel's hottest loops. Few candidates are taken from
+    their list; when most banks have one, running over all of them is faster, since the compiler
+    treats them side by side.
     """
     only = s.next_column[c] if s.cfg[MUX] == STRICT else -1
     best = INF
@@ -671,10 +668,11 @@ def _no_winner(s: Any, c: int) -> None:
 
 @_compile
 def _scan(s: Any, q: Any, c: int, now: int) -> None:
-    """Find the command that issues next: the one that would leave the bus first, the oldest of these.
+    """Find the command that issues next.
 
-    A command that is ready earlier but leaves the bus later waits for it, as in the reference; the
-    winner therefore does not change as time goes on.
+    It is the one that would leave the bus first, the oldest of these. A command that is ready
+    earlier but leaves the bus later waits for it, as in the reference; the winner therefore does
+    not change as time goes on.
     """
     _no_winner(s, c)
     free = max(now, s.row_bus[c])
@@ -687,7 +685,10 @@ def _scan(s: Any, q: Any, c: int, now: int) -> None:
 
 @_compile
 def _scan_column_bus(s: Any, q: Any, c: int, free: int) -> None:
-    """Two buses: the winners of both compete; the one that is ready first, then the older, issues."""
+    """Let the winner of the column bus compete with that of the row bus.
+
+    The one that is ready first issues, then the older.
+    """
     time, end, urgency = s.win_time[c], s.win_end[c], s.win_urgency[c]
     command, b, r = s.win_command[c], s.win_bank[c], s.win_rank[c]
     _no_winner(s, c)
@@ -703,7 +704,7 @@ def _scan_column_bus(s: Any, q: Any, c: int, free: int) -> None:
 
 
 @_inline
-def _power_close(s: Any, q: Any, d: int, b: int, time: int) -> None:
+def _power_close(s: Any, d: int, b: int, time: int) -> None:
     """Precharge one bank; a precharge of a closed bank costs nothing."""
     if s.power_open[b]:
         s.power_open[b] = 0
@@ -715,13 +716,13 @@ def _power_close(s: Any, q: Any, d: int, b: int, time: int) -> None:
 
 
 @_compile
-def _power_flush(s: Any, q: Any, c: int, d: int, time: int) -> None:
+def _power_flush(s: Any, c: int, d: int, time: int) -> None:
     """Carry out the auto-precharges that start up to `time`."""
     count = s.pending[d]
     done = 0
     while done < count and s.pending_time[d, done] <= time:
         at = s.pending_time[d, done]
-        _power_close(s, q, d, s.pending_bank[d, done], at)
+        _power_close(s, d, s.pending_bank[d, done], at)
         if at > s.last_time[c]:
             s.last_time[c] = at
             s.last_completion[c] = s.completion[PRE]
@@ -734,7 +735,7 @@ def _power_flush(s: Any, q: Any, c: int, d: int, time: int) -> None:
 
 
 @_inline
-def _power_auto(s: Any, q: Any, d: int, b: int, time: int) -> None:
+def _power_auto(s: Any, d: int, b: int, time: int) -> None:
     """Plan an auto-precharge, keeping the list sorted."""
     i = s.pending[d]
     s.pending[d] = i + 1
@@ -747,14 +748,14 @@ def _power_auto(s: Any, q: Any, d: int, b: int, time: int) -> None:
 
 
 @_inline
-def _power_all_closed(s: Any, q: Any, d: int) -> None:
+def _power_all_closed(s: Any, d: int) -> None:
     per_domain = s.banks * (s.ranks if s.merge_ranks else 1)
     s.power_open[d * per_domain : (d + 1) * per_domain] = 0
     s.active_banks[d] = 0
 
 
 @_inline
-def _power_end_interval(s: Any, q: Any, d: int, time: int) -> None:
+def _power_end_interval(s: Any, d: int, time: int) -> None:
     """Close the running standby interval at `time`."""
     if s.active_banks[d] > 0:
         s.counters[d, C_ACTIVE] += max(0, time - s.first_act[d])
@@ -763,25 +764,25 @@ def _power_end_interval(s: Any, q: Any, d: int, time: int) -> None:
 
 
 @_compile
-def _power_sleep(s: Any, q: Any, d: int, command: int, time: int) -> None:
+def _power_sleep(s: Any, d: int, command: int, time: int) -> None:
     """Power-down and self refresh."""
     tck = s.tck
     if command == PDEA or command == PDEP:
         # The manager may ask for active power-down though every bank is closed; the device knows.
-        _power_end_interval(s, q, d, time)
+        _power_end_interval(s, d, time)
         s.mode[d] = IN_ACTIVE_PD if s.active_banks[d] > 0 else IN_PRECHARGED_PD
         s.entry[d] = time
     elif command == SREFEN:
-        _power_end_interval(s, q, d, time)
+        _power_end_interval(s, d, time)
         s.mode[d] = IN_SELF_REFRESH
         s.entry[d] = time
     elif command == SREFEX:
-        _power_leave(s, q, d, time)
+        _power_leave(s, d, time)
         s.last_pre[d] = time + s.txsdll * tck
         s.counters[d, C_WAKE_PRE] += s.txsdll * tck
     else:
         active = s.mode[d] == IN_ACTIVE_PD
-        _power_leave(s, q, d, time)
+        _power_leave(s, d, time)
         if active:
             s.counters[d, C_WAKE_ACT] += s.txp * tck
             s.first_act[d] = time + s.txp * tck
@@ -792,7 +793,7 @@ def _power_sleep(s: Any, q: Any, d: int, command: int, time: int) -> None:
 
 
 @_compile
-def _power_leave(s: Any, q: Any, d: int, time: int) -> None:
+def _power_leave(s: Any, d: int, time: int) -> None:
     slept = time - s.entry[d]
     if s.mode[d] == IN_ACTIVE_PD:
         s.counters[d, C_ACTIVE_PD] += slept
@@ -809,12 +810,12 @@ def _power_leave(s: Any, q: Any, d: int, time: int) -> None:
 
 
 @_inline
-def _power(s: Any, q: Any, c: int, command: int, r: int, b: int, time: int) -> None:
+def _power(s: Any, c: int, command: int, r: int, b: int, time: int) -> None:
     """Count a command as DRAMPower does."""
     d = c if s.merge_ranks else r
     tck = s.tck
     if s.pending[d] > 0 and s.pending_time[d, 0] <= time:
-        _power_flush(s, q, c, d, time)
+        _power_flush(s, c, d, time)
     s.last_time[c] = time
     s.last_completion[c] = s.completion[command]
     if command <= WRA:
@@ -826,7 +827,7 @@ def _power(s: Any, q: Any, c: int, command: int, r: int, b: int, time: int) -> N
             off = s.ap_write
         if command & 1:
             start = max(time + off * tck, s.power_act[b] + s.tras * tck)
-            _power_auto(s, q, d, b, start)
+            _power_auto(s, d, b, start)
     elif command == ACT:
         s.power_act[b] = time
         if not s.power_open[b]:
@@ -837,13 +838,13 @@ def _power(s: Any, q: Any, c: int, command: int, r: int, b: int, time: int) -> N
                 s.counters[d, C_PRECHARGED] += max(0, time - s.last_pre[d])
             s.active_banks[d] += 1
     elif command == PRE:
-        _power_close(s, q, d, b, time)
+        _power_close(s, d, b, time)
     elif command == PREA:
         if s.active_banks[d] > 0:
             s.counters[d, C_ACTIVE] += time - s.first_act[d]
             s.counters[d, N_PRE] += s.active_banks[d]
             s.last_pre[d] = time
-            _power_all_closed(s, q, d)
+            _power_all_closed(s, d)
     elif command == REFA:
         s.counters[d, N_REF_ALL] += 1
         s.counters[d, C_PRECHARGED] += max(0, time - s.last_pre[d])
@@ -851,7 +852,7 @@ def _power(s: Any, q: Any, c: int, command: int, r: int, b: int, time: int) -> N
         s.counters[d, C_ACTIVE] += busy
         s.last_pre[d] = time + busy
         s.first_act[d] = time
-        _power_all_closed(s, q, d)
+        _power_all_closed(s, d)
     elif command == REFB:
         # The bank counts as active while it refreshes, as the rank does during an all-bank refresh.
         s.counters[d, N_REF_BANK] += 1
@@ -861,23 +862,23 @@ def _power(s: Any, q: Any, c: int, command: int, r: int, b: int, time: int) -> N
         s.active_banks[d] += 1
         s.power_open[b] = 1
         s.counters[d, N_PRE] -= 1  # the close below is not a precharge command
-        _power_auto(s, q, d, b, time + (s.trfcpb - s.trp) * tck)
+        _power_auto(s, d, b, time + (s.trfcpb - s.trp) * tck)
     else:
-        _power_sleep(s, q, d, command, time)
+        _power_sleep(s, d, command, time)
 
 
 @_compile
-def _power_finish(s: Any, q: Any, c: int) -> int:
+def _power_finish(s: Any, c: int) -> int:
     """Close all intervals of a channel; returns the end of its energy window, in ps."""
     domains = 1 if s.merge_ranks else s.ranks
     for d in range(c * domains, (c + 1) * domains):
-        _power_flush(s, q, c, d, INF)
+        _power_flush(s, c, d, INF)
     end = s.last_time[c] + (s.last_completion[c] - 1) * s.tck
     for d in range(c * domains, (c + 1) * domains):
         if s.mode[d] == AWAKE:
-            _power_end_interval(s, q, d, end)
+            _power_end_interval(s, d, end)
         else:
-            _power_leave(s, q, d, max(end, s.entry[d]))
+            _power_leave(s, d, max(end, s.entry[d]))
     return end
 
 
@@ -885,7 +886,7 @@ def _power_finish(s: Any, q: Any, c: int) -> int:
 
 
 @_inline
-def _update_timing(s: Any, q: Any, c: int, command: int, r: int, b: int, time: int) -> None:
+def _update_timing(s: Any, c: int, command: int, r: int, b: int, time: int) -> None:
     """Push the earliest times of later commands."""
     if s.split_bus and command <= WRA:
         s.column_bus[c] = time + s.length[command]
@@ -957,14 +958,12 @@ def _issue_column(s: Any, q: Any, c: int, command: int, r: int, b: int, time: in
     write = q[k].write
     turned = write != s.last_write[c]
     s.last_write[c] = write
-    if s.offer_time[c] < time + (s.offer_order[c] == EARLY) and _has_space(s, q, c):
+    if s.offer_time[c] < time + (s.offer_order[c] == EARLY) and _has_space(s, c):
         taken = q[s.offered[c]].bank
         _accept(s, q, c, time, time + s.think_fw)
         if taken == b and hint < 0:
             hint = s.tail[b]
-    _queue_response(
-        s, q, c, k, time + (s.write_delay if write else s.read_delay)
-    )
+    _queue_response(s, q, c, k, time + (s.write_delay if write else s.read_delay))
     s.payloads[r] -= 1
     if s.cfg[POWER_DOWN] == STAGGERED and s.payloads[r] == 0:
         s.pd_controller_idle[r] = 1
@@ -994,21 +993,21 @@ def _issue_rank(s: Any, q: Any, c: int, command: int, r: int, b: int, time: int)
             s.refresh_state[r] = REGULAR
             s.trigger[r] = time + s.interval_all
         else:
-            _refreshed(s, q, r, s.interval_all, s.cfg[MAX_PULLED_IN])
+            _refreshed(s, r, s.interval_all, s.cfg[MAX_PULLED_IN])
     elif command == REFB:
         s.blocked[b] = 0
         s.refresh_keep[r] = 0
         s.refresh_left[r] &= ~(1 << (b - r * banks))
         if s.refresh_left[r] == 0:
             s.refresh_left[r] = (1 << banks) - 1
-        _refreshed(s, q, r, s.interval_bank, s.cfg[MAX_PULLED_IN] * banks)
+        _refreshed(s, r, s.interval_bank, s.cfg[MAX_PULLED_IN] * banks)
     if s.cfg[POWER_DOWN] == STAGGERED:
-        _update_power_down(s, q, r, command)
+        _update_power_down(s, r, command)
     _start_rank_banks(s, q, c, r)
 
 
 @_compile
-def _update_power_down(s: Any, q: Any, r: int, command: int) -> None:
+def _update_power_down(s: Any, r: int, command: int) -> None:
     if command == REFA or command == REFB:
         if s.pd_state[r] == PD_EXTRA_REFRESH:
             s.pd_state[r] = PD_IDLE
@@ -1041,8 +1040,8 @@ def _issue(s: Any, q: Any, c: int, time: int) -> None:
     b = s.win_bank[c]
     r = s.win_rank[c]
     s.counts[command] += 1
-    _update_timing(s, q, c, command, r, b, time)
-    _power(s, q, c, command, r, b, time + s.command_delay)
+    _update_timing(s, c, command, r, b, time)
+    _power(s, c, command, r, b, time + s.command_delay)
     if command <= WRA:
         _issue_column(s, q, c, command, r, b, time)
     elif command == ACT:
@@ -1077,7 +1076,7 @@ def _record(s: Any, q: Any, c: int, log: Any) -> None:
     i = s.logged
     s.logged = i + 1
     if i >= len(log):
-        return  # the caller sees by `logged` that the log was too short
+        return
     log[i, 0] = s.win_time[c]
     log[i, 1] = command
     log[i, 2] = s.win_rank[c]
@@ -1095,19 +1094,19 @@ def _record(s: Any, q: Any, c: int, log: Any) -> None:
 
 
 @_inline
-def _managers_speak(s: Any, q: Any, c: int, time: int) -> bool:
+def _managers_speak(s: Any, c: int, time: int) -> bool:
     """Whether a refresh is due or power-down is managed; else the managers have nothing to say."""
     if s.cfg[POWER_DOWN] == STAGGERED:
         return True
     ranks = s.ranks
-    for r in range(c * ranks, (c + 1) * ranks):  # noqa: SIM110 - numba has no any()
+    for r in range(c * ranks, (c + 1) * ranks):
         if s.trigger[r] <= time:
             return True
     return False
 
 
 @_inline
-def _set_wake(s: Any, q: Any, c: int, time: int) -> None:
+def _set_wake(s: Any, c: int, time: int) -> None:
     wake = s.win_time[c]
     ranks = s.ranks
     for r in range(c * ranks, (c + 1) * ranks):
@@ -1122,10 +1121,10 @@ def _set_wake(s: Any, q: Any, c: int, time: int) -> None:
 @_compile
 def _step(s: Any, q: Any, log: Any, c: int, time: int) -> None:
     """A controller step: managers, command mux, issue, and what comes next."""
-    managed = _managers_speak(s, q, c, time)
+    managed = _managers_speak(s, c, time)
     if managed:
         # The bank machines' commands stand though a refresh may block them from now on.
-        _start_managers(s, q, c, time)
+        _start_managers(s, c, time)
         _scan(s, q, c, time)
     if s.win_time[c] == time:
         if len(log) > 0:
@@ -1135,9 +1134,9 @@ def _step(s: Any, q: Any, log: Any, c: int, time: int) -> None:
         ranks = s.ranks
         for r in range(c * ranks, (c + 1) * ranks):
             _start_rank_banks(s, q, c, r)
-        _start_managers(s, q, c, time)
+        _start_managers(s, c, time)
     _scan(s, q, c, time)
-    _set_wake(s, q, c, time)
+    _set_wake(s, c, time)
 
 
 @_compile
@@ -1145,8 +1144,8 @@ def _request_step(s: Any, q: Any, log: Any, c: int, time: int) -> None:
     """A controller step caused by an arriving request."""
     b = q[s.offered[c]].bank
     _accept(s, q, c, time, time)
-    if _managers_speak(s, q, c, time) or s.win_bank[c] == b or s.split_bus or s.cfg[MUX] == STRICT:
-        if not _managers_speak(s, q, c, time):
+    if _managers_speak(s, c, time) or s.win_bank[c] == b or s.split_bus or s.cfg[MUX] == STRICT:
+        if not _managers_speak(s, c, time):
             _scan(s, q, c, time)
         _step(s, q, log, c, time)
         return
@@ -1165,16 +1164,40 @@ def _request_step(s: Any, q: Any, log: Any, c: int, time: int) -> None:
 
 
 @_inline
-def _request_time(s: Any, q: Any, c: int) -> int:
+def _request_time(s: Any, c: int) -> int:
     """When the controller can take the request at its door; INF: not before a column command."""
-    if s.offer_time[c] < INF and _has_space(s, q, c):
+    if s.offer_time[c] < INF and _has_space(s, c):
         return s.offer_time[c]
     return INF
 
 
+@_inline
+def _comes_first(s: Any, c: int, time: int) -> bool:
+    """Whether a request due at `time` is seen by a step of the controller's own timer at `time`.
+
+    The reference leaves that to the order of its event heap. A request that the arbiter announced
+    one cycle ahead is always seen. One that arrives at this very instant is mostly not, unless its
+    arrival was scheduled before the timer was set and the timer was set just before.
+    """
+    if s.offer_order[c] == EARLY:
+        return True
+    fresh = time - s.wake_set[c] <= s.tck
+    return s.offer_order[c] == ARRIVAL and fresh and s.offer_set[c] < s.wake_set[c]
+
+
+@_inline
+def _has_stalled(s: Any, c: int, time: int) -> bool:
+    last = max(s.last_column_time[c], s.last_end_req[c])
+    return s.stored[c] > 0 and time > last + STALL_PS
+
+
 @_compile
 def _run(s: Any, q: Any, log: Any) -> int:
-    """Play the trace until all is delivered; returns OK or STALLED."""
+    """Play the trace until all is delivered; returns OK or STALLED.
+
+    At one instant: requests that come first, the controllers' own timers, other requests, responses
+    and the requests that they release.
+    """
     n = len(q)
     channels = s.channels
     while s.delivered < n:
@@ -1183,33 +1206,22 @@ def _run(s: Any, q: Any, log: Any) -> int:
             time = min(
                 time,
                 s.wake[c],
-                _request_time(s, q, c),
+                _request_time(s, c),
                 s.response_time[c],
             )
         if time == INF:
             return STALLED
         for c in range(channels):
-            if _request_time(s, q, c) == time and (
-                s.offer_order[c] == EARLY
-                or (
-                    s.offer_order[c] == ARRIVAL
-                    and s.offer_set[c] < s.wake_set[c]
-                    and time - s.wake_set[c] <= s.tck
-                )
-            ):
+            if _request_time(s, c) == time and _comes_first(s, c, time):
                 _request_step(s, q, log, c, time)
         for c in range(channels):
             if s.wake[c] == time:
-                if (
-                    s.stored[c] > 0
-                    and time > s.last_column_time[c] + STALL_PS
-                    and time > s.last_end_req[c] + STALL_PS
-                ):
+                if _has_stalled(s, c, time):
                     return STALLED
                 _step(s, q, log, c, time)
         for c in range(channels):
             # A second command of the same instant (two buses) goes before a response's effects.
-            if _request_time(s, q, c) == time and (
+            if _request_time(s, c) == time and (
                 s.offer_order[c] != AFTER_RESPONSE or s.wake[c] > time
             ):
                 _request_step(s, q, log, c, time)
@@ -1252,7 +1264,7 @@ def _reset(s: Any, q: Any) -> None:
     for c in range(channels):
         if s.split_bus:
             # The reference takes "never" plus one cycle for the end of the last command, and its
-            # 64-bit time overflows: the first command of each bus is not issued before this instant.
+            # 64-bit time overflows: the first command of each bus is not issued before this.
             s.row_bus[c] = s.tck - 1
             s.column_bus[c] = s.tck - 1
         s.offered[c] = -1
@@ -1291,9 +1303,9 @@ def _reset(s: Any, q: Any) -> None:
             s.want_entry[r] = 1
     for c in range(channels):
         if staggered:
-            _start_managers(s, q, c, 0)
+            _start_managers(s, c, 0)
         _scan(s, q, c, 0)
-        _set_wake(s, q, c, -1)
+        _set_wake(s, c, -1)
     _arrive(s, q, 0, 0)
     if s.cfg[ARBITER] == SIMPLE_ARBITER:
         c = q[0].channel
@@ -1336,9 +1348,8 @@ def simulate(system: Any, configs: Any, requests: Any, results: Any, log: Any) -
         configs: int64[m, 12]; the columns are those of `CONFIG`.
         requests: DECODED[n]; the decoded trace, n > 0.
         results: RESULT[m]; output.
-        log: int64[l, 6]; output: time in ps, command, rank, bank group, bank and row of each command
-            of the last design, -1 where one does not apply. Commands past the end are counted in
-            `commands_logged`, but lost; l = 0 logs nothing.
+        log: int64[l, 6]; output: time in ps, command, rank, bank group, bank and row of each
+            command of the last design, -1 where one does not apply. What does not fit is dropped.
     """
     n = len(requests)
     state = np.empty(1, STATE)
@@ -1361,7 +1372,6 @@ def simulate(system: Any, configs: Any, requests: Any, results: Any, log: Any) -
         out = results[i]
         out.status = _run(s, q, log)
         out.total_time_ps = s.last_delivery
-        out.commands_logged = s.logged
         out.latency_sum_ps = s.latency_sum
         out.latency_max_ps = s.latency_max
         if out.status == OK:
@@ -1372,7 +1382,7 @@ def simulate(system: Any, configs: Any, requests: Any, results: Any, log: Any) -
         out.window_ps = 0
         out.row_hits = 0
         for c in range(s.channels):
-            out.window_ps = max(out.window_ps, _power_finish(s, q, c))
+            out.window_ps = max(out.window_ps, _power_finish(s, c))
             out.row_hits += s.row_hits[c]
             out.served[c] = s.accepted[c]
             out.idle_ps[c] = s.idle_time[c] + s.last_delivery - max(0, s.link_free[c])

@@ -1,7 +1,7 @@
 """What the kernel and its callers share: the numbers behind names, and the layout of its memory.
 
-The kernel is compiled with these values. Numba's cache on disk watches only ``kernel.py``, so whoever
-changes a number here touches that file too.
+The kernel is compiled with these values. Numba's cache on disk watches only ``kernel.py``, so
+whoever changes a number here touches that file too.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from archgym_py.simulators.dram.commands import COMMANDS, SCOPES
 __all__ = [
     "CONFIG",
     "COUNTERS",
+    "DECODED",
     "MAX_BANKS",
     "MAX_CHANNELS",
+    "MAX_GROUPS",
     "MAX_RANKS",
+    "MAX_TRACE",
     "OK",
-    "DECODED",
     "REQUEST",
+    "REQUEST_BITS",
     "RESULT",
     "STALLED",
     "STATE",
@@ -74,6 +77,11 @@ COUNTERS = (
 """Energy counters of a power domain: six counts, then durations in ps."""
 
 OK, STALLED = 0, 1
+
+REQUEST_BITS = 24
+"""Bits of a request's number where the kernel packs it into one number with a time."""
+
+MAX_TRACE = (1 << REQUEST_BITS) - 1
 
 MAX_CHANNELS, MAX_RANKS, MAX_GROUPS, MAX_BANKS = 4, 8, 32, 64
 """Of the whole system: ranks, groups and banks are numbered over all channels."""
@@ -243,7 +251,7 @@ STATE = np.dtype(
         *((name, np.int64) for name in _PLAYER_FIELDS),
         *((name, np.int64, MAX_CHANNELS) for name in _CHANNEL_FIELDS),
         *((name, np.int64, MAX_RANKS) for name in _RANK_FIELDS),
-        # Narrow, so that they lie within one page: processors mistake addresses 4096 bytes apart for
+        # Narrow, so that they lie within 4 KiB: processors mistake addresses 4096 bytes apart for
         # one another when they match loads with earlier stores, which cost a third of the speed.
         *((name, np.int32, MAX_BANKS) for name in _BANK_FIELDS),
         ("ready_banks", np.int32, (MAX_RANKS, MAX_BANKS)),  # in no particular order
@@ -262,8 +270,6 @@ STATE = np.dtype(
 )
 """Everything else that a simulation reads and writes."""
 
-FIRST_PLAYER_FIELD = _PLAYER_FIELDS[0]
-
 RESULT = np.dtype(
     [
         ("status", np.int64),
@@ -274,7 +280,6 @@ RESULT = np.dtype(
         ("latency_max_ps", np.int64),
         ("row_hits", np.int64),
         ("window_ps", np.int64),  # what the energy counters cover
-        ("commands_logged", np.int64),
         ("idle_ps", np.int64, MAX_CHANNELS),  # no request in the controller
         ("served", np.int64, MAX_CHANNELS),
         ("counts", np.int64, _N),

@@ -12,32 +12,32 @@ import numpy as np
 
 from archgym_py.design import Design, Value
 from archgym_py.errors import ConfigError
-from archgym_py.simulator import Evaluation, Metric, Status
+from archgym_py.simulator import Evaluation, Status
 from archgym_py.simulators.dram.address import AddressMap, decode_trace, load_address_map
 from archgym_py.simulators.dram.commands import COMMANDS
-from archgym_py.simulators.dram.energy import COMPONENTS, EnergyModel
+from archgym_py.simulators.dram.energy import EnergyModel
 from archgym_py.simulators.dram.kernel import simulate
 from archgym_py.simulators.dram.layout import (
     CONFIG,
+    DECODED,
     MAX_BANKS,
     MAX_CHANNELS,
     MAX_GROUPS,
     MAX_RANKS,
+    MAX_TRACE,
     OK,
-    DECODED,
     RESULT,
     STATE,
     SYSTEM_FIELDS,
     VALUES,
 )
+from archgym_py.simulators.dram.metrics import MetricTable
 from archgym_py.simulators.dram.technology import Technology
 from archgym_py.simulators.dram.timing import timing_tables
-from archgym_py.simulators.dram.trace import Trace
+from archgym_py.simulators.dram.trace import MAX_STAMP, Trace
 
 __all__ = ["Command", "DRAMSimulator"]
 
-_COUNTED = "ACT PRE PREA RD RDA WR WRA REFA REFB PDEA PDEP SREFEN".split()
-_COUNTED_COLUMNS = [COMMANDS.index(name) for name in _COUNTED]
 _NUMBER = {name: {value: i for i, value in enumerate(values)} for name, values in VALUES.items()}
 _NO_LOG = np.empty((0, 6), np.int64)
 _MIN_DESIGNS_PER_THREAD = 4
@@ -71,10 +71,11 @@ class DRAMSimulator:
 
     * ``total_time_ns``: instant of the last answer at the trace player.
     * ``latency_mean_ns``, ``latency_p50_ns``, ``latency_p99_ns``, ``latency_max_ns``: answer at the
-      player minus actual send time. The percentiles are elements n/2 and 99n/100 of the sorted list.
-    * ``bandwidth_gbit_s``: data moved over the total time; ``bandwidth_busy_gbit_s``: the same without
-      the time in which a channel's controller holds no request. With arbiter Simple the reference
-      leaves the last request out of both; here every request counts.
+      player minus actual send time. The percentiles are elements n/2 and 99n/100 of the sorted
+      list.
+    * ``bandwidth_gbit_s``: data moved over the total time; ``bandwidth_busy_gbit_s``: the same
+      without the time in which a channel's controller holds no request. With arbiter Simple the
+      reference leaves the last request out of both; here every request counts.
     * ``row_hit_rate``: share of column commands that found their row open, that is without an
       activation of their bank since the bank's previous column command.
     * ``energy_pj``, its parts (`energy.COMPONENTS`) and ``average_power_mw``: of all DRAM devices,
@@ -94,12 +95,12 @@ class DRAMSimulator:
         think_delay_bw_ns: Controller front end, responses, in ns.
         phy_delay_fw_ns: PHY, commands, in ns.
         phy_delay_bw_ns: PHY, data, in ns.
-        reference_energy: Count the energy of several ranks as the reference does: all commands in one
-            set of counters, the standby multiplied by the number of ranks. One rank: no effect.
+        reference_energy: Count the energy of several ranks as the reference does: all commands in
+            one set of counters, the standby multiplied by the number of ranks. One rank: no effect.
         threads: Threads for a batch; as many as there are cores if None.
 
     Raises:
-        ConfigError: If the memory has more channels, ranks or banks than the kernel has room for.
+        ConfigError: If the kernel has no room for so many channels, ranks, banks or requests.
     """
 
     name = "dram"
@@ -123,13 +124,11 @@ class DRAMSimulator:
         reference_energy: bool = False,
         threads: int | None = None,
     ) -> None:
-        _check_size(technology)
+        _check_size(technology, trace)
         self.trace = trace
         self.technology = technology
         self._address_map = address_map
         self._fixed = dict(fixed)
-        self._energy = EnergyModel.of(technology, merge_ranks=reference_energy)
-        self._domains = technology.channels * (1 if reference_energy else technology.ranks)
         self._threads = threads or len(os.sched_getaffinity(0))
         self._pool: ThreadPoolExecutor | None = None
 
@@ -140,7 +139,6 @@ class DRAMSimulator:
             "tck": technology.tck_ps,
             "player_period": round(1e6 / player_clock_mhz),
             "relative": trace.relative,
-            "aligned": False,
             "arbitration_fw": _ps(arbitration_delay_fw_ns),
             "arbitration_bw": _ps(arbitration_delay_bw_ns),
             "think_fw": _ps(think_delay_fw_ns),
@@ -165,17 +163,47 @@ class DRAMSimulator:
             "txpdll": power.txpdll,
             "txsdll": power.txsdll,
         }
+        on_grid = ("player_period", "arbitration_fw", "arbitration_bw", "think_fw")
+        values["aligned"] = (
+            values["player_period"] == technology.tck_ps
+            and not tables.split_bus
+            and (values["read_delay"] - values["write_delay"]) % technology.tck_ps == 0
+            and all(values[field] % technology.tck_ps == 0 for field in (*on_grid, "read_delay"))
+        )
         self._system = np.zeros(1, STATE)
         for field in SYSTEM_FIELDS:
             self._system[field] = values[field]
-        self._system["aligned"] = not tables.split_bus and all(
-            int(self._system[field][0]) % technology.tck_ps == 0
-            for field in ("arbitration_fw", "arbitration_bw", "think_fw", "read_delay", "write_delay")
-        ) and bool(self._system["player_period"] == technology.tck_ps)
+        self._system["aligned"] = (
+            not tables.split_bus
+            and all(
+                int(self._system[field][0]) % technology.tck_ps == 0
+                for field in (
+                    "arbitration_fw",
+                    "arbitration_bw",
+                    "think_fw",
+                    "read_delay",
+                    "write_delay",
+                )
+            )
+            and bool(self._system["player_period"] == technology.tck_ps)
+        )
         self._system["distance"] = tables.distance
         self._system["length"] = tables.length
         self._system["completion"] = power.completion
-        self.metrics = self._describe_metrics()
+        # The busiest data bus bounds the time; a design that chooses its map may spread perfectly.
+        buses = technology.channels * (technology.ranks if tables.split_bus else 1)
+        busiest = len(trace) // buses
+        if "address_map" in self._fixed and not tables.split_bus:
+            busiest = int(np.bincount(self._requests("")["channel"]).max())
+        self._table = MetricTable(
+            trace,
+            technology,
+            self._system[0],
+            EnergyModel.of(technology, merge_ranks=reference_energy),
+            domains=technology.channels * (1 if reference_energy else technology.ranks),
+            busiest=busiest,
+        )
+        self.metrics = self._table.metrics
         self._names = tuple(metric.name for metric in self.metrics)
 
     def evaluate(self, design: Design, *, seed: int) -> Evaluation:
@@ -200,7 +228,7 @@ class DRAMSimulator:
             part = np.zeros(len(members), RESULT)
             self._simulate(configs, self._requests(name), part)
             results[members] = part
-        metrics = self._metric_table(results)
+        metrics = self._table.values(results)
         return [
             Evaluation(dict(zip(self._names, row, strict=True)))
             if status == OK
@@ -226,7 +254,7 @@ class DRAMSimulator:
         configs = np.array([self._config(design)], np.int64)
         result = np.zeros(1, RESULT)
         simulate(self._system, configs, requests, result, _NO_LOG)
-        log = np.empty((int(result["commands_logged"][0]), 6), np.int64)
+        log = np.empty((int(result["counts"].sum()), 6), np.int64)
         simulate(self._system, configs, requests, result, log)
         tck = self.technology.tck_ps
         return [
@@ -291,117 +319,23 @@ class DRAMSimulator:
         for job in jobs:
             job.result()
 
-    # --- From results to metrics -----------------------------------------------------------------
-
-    def _metric_table(self, results: np.ndarray) -> list[list[float]]:
-        """Metrics of each result, in the order of `metrics`."""
-        n = len(self.trace)
-        burst_bits = 8 * self.technology.bytes_per_burst
-        total_ps = results["total_time_ps"]
-        busy_ps = total_ps[:, None] - results["idle_ps"]
-        busy_bandwidth = results["served"] * (1000.0 * burst_bits) / np.maximum(busy_ps, 1)
-        columns = [
-            total_ps / 1000.0,
-            results["latency_sum_ps"] / (1000.0 * n),
-            results["latency_p50_ps"] / 1000.0,
-            results["latency_p99_ps"] / 1000.0,
-            results["latency_max_ps"] / 1000.0,
-            n * burst_bits * 1000.0 / total_ps,
-            busy_bandwidth.sum(axis=1),
-            results["row_hits"] / n,
-        ]
-        if self._energy is not None:
-            counters = results["counters"][:, : self._domains]
-            parts = self._energy.components(counters).sum(axis=1)
-            columns += [parts.sum(axis=1), *parts.T, self._energy.average_power_mw(counters)]
-        columns.extend(results["counts"][:, _COUNTED_COLUMNS].T.astype(float))
-        rows: list[list[float]] = np.stack(columns, axis=1).tolist()
-        return rows
-
-    def _describe_metrics(self) -> tuple[Metric, ...]:
-        """Metrics with bounds that hold for every design.
-
-        The data bus bounds the time from below; from above, a design that works on one request at a
-        time and waits for the longest timing rule four times for each bounds it.
-        """
-        memory, system = self.technology, self._system[0]
-        n = len(self.trace)
-        tck_ns = memory.tck_ps / 1000.0
-        busiest = np.bincount(_channels(self.trace, self._address_map, memory)).max()
-        if "address_map" not in self._fixed:
-            busiest = n // memory.channels  # a design may choose another map
-        fastest = max(1, int(busiest)) * memory.burst_length / 2 * tck_ns
-        answer = min(int(system["read_delay"]), int(system["write_delay"])) / 1000.0
-        span = int(self.trace.stamps.sum() if self.trace.relative else self.trace.stamps.max())
-        longest_rule = int(system["distance"].max())
-        waits = 4 * longest_rule + 2 * int(
-            max(system["read_delay"], system["write_delay"])
-            + system["arbitration_fw"]
-            + system["arbitration_bw"]
-            + system["think_fw"]
-            + system["player_period"]
-        )
-        slowest = (span * int(system["player_period"]) + (n + 4) * waits) / 1000.0
-        burst_bits = 8 * memory.bytes_per_burst
-        peak = memory.channels * burst_bits / (memory.burst_length / 2 * tck_ns)
-        times = (
-            ("latency_mean_ns", "mean time from sending a request to its answer"),
-            ("latency_p50_ns", "median time from sending a request to its answer"),
-            ("latency_p99_ns", "99th percentile of the time from sending a request to its answer"),
-            ("latency_max_ns", "longest time from sending a request to its answer"),
-        )
-        metrics = [
-            Metric("total_time_ns", "ns", fastest, slowest, "instant of the last answer"),
-            *(Metric(name, "ns", answer, slowest, doc) for name, doc in times),
-            Metric(
-                "bandwidth_gbit_s",
-                "Gbit/s",
-                n * burst_bits / slowest,
-                peak * 1.001,
-                "data moved over the total time",
-            ),
-            Metric(
-                "bandwidth_busy_gbit_s",
-                "Gbit/s",
-                n * burst_bits / slowest,
-                peak * 1.001,
-                "data moved over the time in which the controller holds requests",
-            ),
-            Metric("row_hit_rate", "1", 0.0, 1.0, "column commands that found their row open"),
-        ]
-        if self._energy is not None:
-            metrics += self._describe_energy(fastest, slowest)
-        most = slowest / tck_ns * memory.channels
-        metrics += [
-            Metric(f"n_{name.lower()}", "1", 0.0, most, f"{name} commands") for name in _COUNTED
-        ]
-        return tuple(metrics)
-
-    def _describe_energy(self, fastest: float, slowest: float) -> list[Metric]:
-        """Bounds: every rail in self refresh, and every rail at the sum of all its currents."""
-        memory = self.technology
-        places = memory.channels * memory.ranks * memory.devices
-        least = places * sum(
-            s.voltage_v * min(s.currents_ma["idd6"], s.currents_ma["idd2n"])
-            for s in memory.supplies
-        )
-        most = places * sum(s.voltage_v * sum(s.currents_ma.values()) for s in memory.supplies)
-        most *= memory.ranks  # the reference counts the standby of each rank once for every rank
-        return [
-            Metric("energy_pj", "pJ", least * fastest / 2, most * slowest, "energy of all devices"),
-            *(
-                Metric(name, "pJ", 0.0, most * slowest, f"energy of {doc}")
-                for name, doc in COMPONENTS.items()
-            ),
-            Metric("average_power_mw", "mW", least / 2, most, "energy over the time it covers"),
-        ]
-
 
 def _ps(time_ns: float) -> int:
     return round(time_ns * 1000.0)
 
 
-def _check_size(technology: Technology) -> None:
+def _check_size(technology: Technology, trace: Trace) -> None:
+    if len(trace) > MAX_TRACE:
+        raise ConfigError(
+            f"trace {trace.name!r} has {len(trace)} requests; the simulator takes {MAX_TRACE} at "
+            f"most. Cut the trace into pieces."
+        )
+    last = sum(trace.stamps.tolist()) if trace.relative else int(trace.stamps.max())
+    if last > MAX_STAMP:
+        raise ConfigError(
+            f"trace {trace.name!r} ends at cycle {last} of the player; the simulator's clock goes "
+            f"to {MAX_STAMP}. Take out long pauses."
+        )
     ranks = technology.channels * technology.ranks
     for what, number, limit in (
         ("channels", technology.channels, MAX_CHANNELS),
@@ -411,13 +345,9 @@ def _check_size(technology: Technology) -> None:
     ):
         if number > limit:
             raise ConfigError(
-                f"technology {technology.name!r} has {number} {what} over all channels; the simulator "
-                f"has room for {limit}. Raise the limit in simulators/dram/layout.py."
+                f"technology {technology.name!r} has {number} {what} over all channels; the "
+                f"simulator has room for {limit}. Raise the limit in simulators/dram/layout.py."
             )
-
-
-def _channels(trace: Trace, address_map: AddressMap, technology: Technology) -> np.ndarray:
-    return _decoded_requests(trace, address_map, technology)["channel"]
 
 
 @lru_cache(maxsize=64)

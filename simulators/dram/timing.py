@@ -1,8 +1,8 @@
 """The timing rules of a JEDEC standard, turned into the tables that the kernel reads.
 
 A standard is a YAML file in ``configs/dram/standards``: which command must keep which distance from
-which earlier command, and on what scope. The distances are sums of timing parameters ("WL + B + WR");
-a `Technology` gives the parameters their values.
+which earlier command, and on what scope. The distances are sums of timing parameters
+("WL + B + WR"); a `Technology` gives the parameters their values.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ class TimingTables:
     """Timing rules of one technology.
 
     Attributes:
-        distance: int64[scope, previous command, next command] in ps; `NEVER` where there is no rule.
-            Scopes and commands are numbered as in `commands`.
+        distance: int64[scope, previous command, next command] in ps; `NEVER` where there is no
+            rule. Scopes and commands are numbered as in `commands`.
         length: int64[command]; time that a command occupies the command bus, in ps.
         split_bus: Whether row and column commands have a bus each.
-        read_data_end, write_data_end: Issue of a column command to the last beat of its data, in ps.
+        read_data_end, write_data_end: Issue of a column command to the last beat of its data, ps.
         refresh_interval: Interval between refresh commands by refresh policy, in ps.
         power: What the energy model needs.
     """
@@ -101,6 +101,8 @@ def timing_tables(technology: Technology) -> TimingTables:
         for row in rows:
             scope, previous, expression = row.split(maxsplit=2)
             offset = value(expression, f"row {row!r} of {following}") * tck
+            if scope == "group" and technology.bank_groups == 1:
+                scope = "rank"
             for s in ("rank", "other") if scope == "any" else (scope,):
                 for p in previous.split(","):
                     for f in following.split():
