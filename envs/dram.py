@@ -138,6 +138,10 @@ class DRAMControllerEnv(DesignEnv):
         **unknown: Any,
     ) -> None:
         _refuse_unknown(unknown)
+        _require("workload", workload, str, os.PathLike, Mapping)
+        _require("technology", technology, str)
+        if address_map is not None:
+            _require("address_map", address_map, str, os.PathLike)
         memory = load_technology(technology)
         mux = _checked(CMD_MUX, cmd_mux)
         designs = dram_space(
@@ -240,6 +244,15 @@ def _refuse_unknown(arguments: Mapping[str, Any]) -> None:
     for name in arguments:
         raise ConfigError(
             f"the memory controller has no argument {name!r}.{did_you_mean(name, known)}"
+        )
+
+
+def _require(name: str, value: object, *types: type) -> None:
+    """Refuse a value of another type before it is used as a name or a path."""
+    if not isinstance(value, types):
+        kinds: dict[type, str] = {str: "a name", os.PathLike: "a path", Mapping: "a mapping"}
+        raise ConfigError(
+            f"{name} must be {' or '.join(kinds[kind] for kind in types)}, got {value!r}."
         )
 
 

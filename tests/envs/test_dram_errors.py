@@ -93,6 +93,14 @@ def test_incomplete_designs() -> None:
     ("arguments", "error", "message"),
     [
         ({"worklod": "cloud"}, ConfigError, "no argument 'worklod'. Did you mean 'workload'?"),
+        (
+            {"technology": ["DDR3-1600"]},
+            ConfigError,
+            "technology must be a name, got ['DDR3-1600']",
+        ),
+        ({"technology": None}, ConfigError, "technology must be a name, got None."),
+        ({"workload": 5}, ConfigError, "workload must be a name or a path or a mapping, got 5."),
+        ({"address_map": 3}, ConfigError, "address_map must be a name or a path, got 3."),
         ({"technology": "DDR3-1601"}, UnknownNameError, "Did you mean 'DDR3-1600'?"),
         ({"player_clock_mhz": math.nan}, ConfigError, "from 1 to 100000, got nan."),
         ({"player_clock_mhz": 1e6}, ConfigError, "from 1 to 100000, got 1000000.0."),
