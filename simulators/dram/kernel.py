@@ -35,6 +35,7 @@ from numba import njit
 
 from archgym_py.simulators.dram.commands import COMMANDS, NEVER, SCOPES
 from archgym_py.simulators.dram.layout import (
+    BANK_BITS,
     CONFIG,
     COUNTERS,
     OK,
@@ -389,8 +390,11 @@ def _start_rank_banks(s: Any, q: Any, c: int, r: int) -> None:
 
 
 @_inline
-def _accept(s: Any, q: Any, c: int, time: int, end_request: int) -> None:
-    """Store the offered request; its END_REQ is sent at `end_request`."""
+def _accept(s: Any, q: Any, c: int, time: int, end_request: int) -> int:
+    """Store the offered request and return its bank, which is still to be started.
+
+    Its END_REQ is sent at `end_request`.
+    """
     k = s.offered[c]
     b = q[k].bank
     r = s.rank_of_bank[b]
@@ -419,8 +423,8 @@ def _accept(s: Any, q: Any, c: int, time: int, end_request: int) -> None:
         s.want_self_refresh[r] = 0
         if s.pd_state[r] != PD_IDLE:
             s.want_exit[r] = 1
-    _start_bank(s, q, c, b, -1)
     _end_request(s, q, c, k, end_request)
+    return b
 
 
 @_inline
@@ -589,17 +593,17 @@ def _challenge(s: Any, c: int, time: int, urgency: int, command: int, b: int, r:
 
 @_inline
 def _packed(s: Any, r: int, b: int, command: int, free: int) -> int:
-    """When a bank's command would leave the bus, and how old it is, in one number.
+    """When a bank's command would leave the bus, its request and its bank, in one number.
 
     The smallest wins: a minimum needs no branches that a processor could not foresee. A wait of up
-    to 2**38 ps fits beside the request's number.
+    to 2**32 ps (4 ms) fits beside request and bank; the timing rules ask for some microseconds.
     """
     end = max(s.bank_end[b], max(s.rank_ready[r, command], free) + s.length[command])
-    return ((end - free) << REQUEST_BITS) + s.current[b]
+    return ((end - free) << (REQUEST_BITS + BANK_BITS)) + (s.current[b] << BANK_BITS) + b
 
 
 @_inline
-def _challenge_with_banks(s: Any, q: Any, c: int, r: int, free: int, first: int, last: int) -> None:
+def _challenge_with_banks(s: Any, c: int, r: int, free: int, first: int, last: int) -> None:
     """Let the banks of a rank compete with their commands `first` to `last`.
 
     The bus is free at `free`. These are the kernel's hottest loops. Few candidates are taken from
@@ -626,11 +630,10 @@ def _challenge_with_banks(s: Any, q: Any, c: int, r: int, free: int, first: int,
                 continue
             best = min(best, _packed(s, r, b, command, free))
     if best < INF:
-        k = best & ((1 << REQUEST_BITS) - 1)
-        b = q[k].bank
+        b = best & ((1 << BANK_BITS) - 1)
         command = s.command[b]
-        time = free + (best >> REQUEST_BITS) - s.length[command]
-        _challenge(s, c, time, k, command, b, r)
+        time = free + (best >> (REQUEST_BITS + BANK_BITS)) - s.length[command]
+        _challenge(s, c, time, s.current[b], command, b, r)
 
 
 @_inline
@@ -667,7 +670,7 @@ def _no_winner(s: Any, c: int) -> None:
 
 
 @_compile
-def _scan(s: Any, q: Any, c: int, now: int) -> None:
+def _scan(s: Any, c: int, now: int) -> None:
     """Find the command that issues next.
 
     It is the one that would leave the bus first, the oldest of these. A command that is ready
@@ -678,13 +681,13 @@ def _scan(s: Any, q: Any, c: int, now: int) -> None:
     free = max(now, s.row_bus[c])
     for r in range(c * s.ranks, (c + 1) * s.ranks):
         if not _challenge_with_managers(s, c, r, free):
-            _challenge_with_banks(s, q, c, r, free, ACT if s.split_bus else RD, REFB)
+            _challenge_with_banks(s, c, r, free, ACT if s.split_bus else RD, REFB)
     if s.split_bus:
-        _scan_column_bus(s, q, c, max(now, s.column_bus[c]))
+        _scan_column_bus(s, c, max(now, s.column_bus[c]))
 
 
 @_compile
-def _scan_column_bus(s: Any, q: Any, c: int, free: int) -> None:
+def _scan_column_bus(s: Any, c: int, free: int) -> None:
     """Let the winner of the column bus compete with that of the row bus.
 
     The one that is ready first issues, then the older.
@@ -694,7 +697,7 @@ def _scan_column_bus(s: Any, q: Any, c: int, free: int) -> None:
     _no_winner(s, c)
     for rank in range(c * s.ranks, (c + 1) * s.ranks):
         if s.cfg[POWER_DOWN] != STAGGERED or s.pd_command[rank] < 0:
-            _challenge_with_banks(s, q, c, rank, free, RD, WRA)
+            _challenge_with_banks(s, c, rank, free, RD, WRA)
     if time < s.win_time[c] or (time == s.win_time[c] and urgency < s.win_urgency[c]):
         s.win_time[c], s.win_end[c], s.win_urgency[c] = time, end, urgency
         s.win_command[c], s.win_bank[c], s.win_rank[c] = command, b, r
@@ -959,9 +962,10 @@ def _issue_column(s: Any, q: Any, c: int, command: int, r: int, b: int, time: in
     turned = write != s.last_write[c]
     s.last_write[c] = write
     if s.offer_time[c] < time + (s.offer_order[c] == EARLY) and _has_space(s, c):
-        taken = q[s.offered[c]].bank
-        _accept(s, q, c, time, time + s.think_fw)
-        if taken == b and hint < 0:
+        taken = _accept(s, q, c, time, time + s.think_fw)
+        if taken != b:
+            _start_bank(s, q, c, taken, -1)
+        elif hint < 0:
             hint = s.tail[b]
     _queue_response(s, q, c, k, time + (s.write_delay if write else s.read_delay))
     s.payloads[r] -= 1
@@ -1125,7 +1129,7 @@ def _step(s: Any, q: Any, log: Any, c: int, time: int) -> None:
     if managed:
         # The bank machines' commands stand though a refresh may block them from now on.
         _start_managers(s, c, time)
-        _scan(s, q, c, time)
+        _scan(s, c, time)
     if s.win_time[c] == time:
         if len(log) > 0:
             _record(s, q, c, log)
@@ -1135,18 +1139,18 @@ def _step(s: Any, q: Any, log: Any, c: int, time: int) -> None:
         for r in range(c * ranks, (c + 1) * ranks):
             _start_rank_banks(s, q, c, r)
         _start_managers(s, c, time)
-    _scan(s, q, c, time)
+    _scan(s, c, time)
     _set_wake(s, c, time)
 
 
 @_compile
 def _request_step(s: Any, q: Any, log: Any, c: int, time: int) -> None:
     """A controller step caused by an arriving request."""
-    b = q[s.offered[c]].bank
-    _accept(s, q, c, time, time)
+    b = _accept(s, q, c, time, time)
+    _start_bank(s, q, c, b, -1)
     if _managers_speak(s, c, time) or s.win_bank[c] == b or s.split_bus or s.cfg[MUX] == STRICT:
         if not _managers_speak(s, c, time):
-            _scan(s, q, c, time)
+            _scan(s, c, time)
         _step(s, q, log, c, time)
         return
     # Only this bank's candidate changed: compare it with the winner.
@@ -1304,7 +1308,7 @@ def _reset(s: Any, q: Any) -> None:
     for c in range(channels):
         if staggered:
             _start_managers(s, c, 0)
-        _scan(s, q, c, 0)
+        _scan(s, c, 0)
         _set_wake(s, c, -1)
     _arrive(s, q, 0, 0)
     if s.cfg[ARBITER] == SIMPLE_ARBITER:

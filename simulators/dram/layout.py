@@ -11,6 +11,7 @@ import numpy as np
 from archgym_py.simulators.dram.commands import COMMANDS, SCOPES
 
 __all__ = [
+    "BANK_BITS",
     "CONFIG",
     "COUNTERS",
     "DECODED",
@@ -78,12 +79,12 @@ COUNTERS = (
 
 OK, STALLED = 0, 1
 
-REQUEST_BITS = 24
-"""Bits of a request's number where the kernel packs it into one number with a time."""
+BANK_BITS, REQUEST_BITS = 6, 24
+"""Bits of a bank and of a request where the kernel packs them into one number with a time."""
 
 MAX_TRACE = (1 << REQUEST_BITS) - 1
 
-MAX_CHANNELS, MAX_RANKS, MAX_GROUPS, MAX_BANKS = 4, 8, 32, 64
+MAX_CHANNELS, MAX_RANKS, MAX_GROUPS, MAX_BANKS = 4, 8, 32, 1 << BANK_BITS
 """Of the whole system: ranks, groups and banks are numbered over all channels."""
 
 _DECODED = [
