@@ -136,12 +136,14 @@ def _run(args: argparse.Namespace) -> int:
         check_image(args.plot)  # before the samples are spent
     with _progress(config.budget, "sample") as bar:
         best = float("-inf")
+        bar.set_postfix_str("a new install compiles its simulator first, once")
 
         def progress(trial: Trial) -> None:
             nonlocal best
             if trial.status == "ok" and trial.reward > best:
                 best = trial.reward
-                bar.set_postfix_str(f"best reward {best:.5g}", refresh=False)
+            found = f"best reward {best:.5g}" if best > float("-inf") else "none feasible yet"
+            bar.set_postfix_str(found, refresh=False)
             bar.update(trial.index + 1 - bar.n)
 
         try:

@@ -94,8 +94,6 @@ def _rail_weights(technology: Technology, supply: Supply, ranks: int) -> np.ndar
         ("ref_bank", "energy_ref_pj"): power.trfcpb * per_bank_above,
         ("active", "energy_standby_pj"): ranks * standby,
         ("precharged", "energy_standby_pj"): ranks * idle,
-        ("wake_act", "energy_standby_pj"): ranks * standby,
-        ("wake_pre", "energy_standby_pj"): ranks * idle,
         ("active_power_down", "energy_power_down_pj"): ranks * active_pd,
         ("precharged_power_down", "energy_power_down_pj"): ranks * precharge_pd,
         ("self_refresh", "energy_self_refresh_pj"): ranks * currents["idd6"],

@@ -90,8 +90,6 @@ BANK_SCOPE, GROUP_SCOPE, RANK_SCOPE, OTHER_SCOPE, WINDOW_SCOPE, ROUND_SCOPE = ra
     C_SELF_REFRESH,
     C_SELF_REFRESH_ACT,
     C_SELF_REFRESH_PRE,
-    C_WAKE_ACT,
-    C_WAKE_PRE,
 ) = range(len(COUNTERS))
 
 REGULAR, PULLED_IN = range(2)  # refresh manager
@@ -768,31 +766,19 @@ def _power_end_interval(s: Any, d: int, time: int) -> None:
 
 @_compile
 def _power_sleep(s: Any, d: int, command: int, time: int) -> None:
-    """Power-down and self refresh."""
-    tck = s.tck
-    if command == PDEA or command == PDEP:
-        # The manager may ask for active power-down though every bank is closed; the device knows.
+    """Count power-down and self refresh; waking up costs nothing but standby."""
+    if command == PDEA or command == PDEP or command == SREFEN:
         _power_end_interval(s, d, time)
-        s.mode[d] = IN_ACTIVE_PD if s.active_banks[d] > 0 else IN_PRECHARGED_PD
-        s.entry[d] = time
-    elif command == SREFEN:
-        _power_end_interval(s, d, time)
-        s.mode[d] = IN_SELF_REFRESH
-        s.entry[d] = time
-    elif command == SREFEX:
-        _power_leave(s, d, time)
-        s.last_pre[d] = time + s.txsdll * tck
-        s.counters[d, C_WAKE_PRE] += s.txsdll * tck
-    else:
-        active = s.mode[d] == IN_ACTIVE_PD
-        _power_leave(s, d, time)
-        if active:
-            s.counters[d, C_WAKE_ACT] += s.txp * tck
-            s.first_act[d] = time + s.txp * tck
+        if command == SREFEN:
+            s.mode[d] = IN_SELF_REFRESH
         else:
-            wake = s.txpdll * tck
-            s.counters[d, C_WAKE_PRE] += wake
-            s.last_pre[d] = time + wake
+            # The manager may ask for active power-down though no bank is open; the device knows.
+            s.mode[d] = IN_ACTIVE_PD if s.active_banks[d] > 0 else IN_PRECHARGED_PD
+        s.entry[d] = time
+    else:
+        _power_leave(s, d, time)
+        s.first_act[d] = time
+        s.last_pre[d] = time
 
 
 @_compile

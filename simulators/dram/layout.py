@@ -72,8 +72,6 @@ COUNTERS = (
     "self_refresh",
     "self_refresh_act",
     "self_refresh_pre",
-    "wake_act",
-    "wake_pre",
 )
 """Energy counters of a power domain: six counts, then durations in ps."""
 
@@ -141,9 +139,6 @@ SYSTEM_FIELDS = (
     "trp",
     "trfc",
     "trfcpb",
-    "txp",
-    "txpdll",
-    "txsdll",
 )
 """Scalars that the caller sets, times in ps."""
 

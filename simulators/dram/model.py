@@ -159,9 +159,6 @@ class DRAMSimulator:
             "trp": power.trp,
             "trfc": power.trfc,
             "trfcpb": power.trfcpb,
-            "txp": power.txp,
-            "txpdll": power.txpdll,
-            "txsdll": power.txsdll,
         }
         on_grid = ("player_period", "arbitration_fw", "arbitration_bw", "think_fw")
         values["aligned"] = (

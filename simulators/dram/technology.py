@@ -27,7 +27,7 @@ __all__ = ["Supply", "Technology", "load_technology", "parse_technology", "techn
 
 _COMMON = ("RAS", "RL", "WL", "FAW", "RTP", "WR", "REFI", "CKE", "XP", "DQSCK")
 _DDR = (
-    *("RCD", "RP", "RC", "RFC", "CKESR", "XPDLL", "XS", "XSDLL"),
+    *("RCD", "RP", "RC", "RFC", "CKESR", "XS", "XSDLL"),
     *("ACTPDEN", "PRPDEN", "REFPDEN", "RTRS"),
 )
 _DDR4 = ("CCD_L", "CCD_S", "RRD_L", "RRD_S", "WTR_L", "WTR_S", "RPRE", "WPRE")

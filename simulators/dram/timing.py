@@ -32,8 +32,8 @@ class PowerTiming:
         auto_precharge_read: RDA to the start of its own precharge.
         auto_precharge_write: WRA to the start of its own precharge.
         completion: int64[16]; by command, how long the device is busy with it after its issue.
-        tras, trp, trc, trfc, trfcpb, trcd, txp, txpdll, txsdll: The timing parameters of these
-            names; 0 where the standard has none.
+        tras, trp, trc, trfc, trfcpb: The timing parameters of these names; 0 where the standard has
+            none.
     """
 
     auto_precharge_read: int
@@ -44,10 +44,6 @@ class PowerTiming:
     trc: int
     trfc: int
     trfcpb: int
-    trcd: int
-    txp: int
-    txpdll: int
-    txsdll: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,10 +133,6 @@ def timing_tables(technology: Technology) -> TimingTables:
                     ("trc", "tRC"),
                     ("trfc", "tRFC"),
                     ("trfcpb", "tRFCpb"),
-                    ("trcd", "tRCD"),
-                    ("txp", "tXP"),
-                    ("txpdll", "tXPDLL"),
-                    ("txsdll", "tXSDLL"),
                 )
             },
         ),
