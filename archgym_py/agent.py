@@ -11,6 +11,7 @@ the trials.
 
 from __future__ import annotations
 
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
@@ -58,7 +59,10 @@ class Agent(ABC):
         if broken:
             raise ConfigError(f"agent {self.name!r}: {'; '.join(broken)}, got {self.config}.")
         self.space = space
-        self.rng = np.random.default_rng(np.random.SeedSequence(seed))
+        # Agents of one seed draw independently of one another: their first samples would be the
+        # same otherwise, and their results correlated.
+        stream = zlib.crc32(self.name.encode())
+        self.rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(stream,)))
 
     @abstractmethod
     def run(self, env: DesignEnv) -> None:

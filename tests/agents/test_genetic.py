@@ -128,6 +128,8 @@ def test_flat_fitness_leaves_every_gene_uniform(hyperparameters: dict[str, Any])
     for name in MIXED.names[:-1]:
         # Designs of one run are relatives, but the runs are independent.
         counts = np.array([bins(MIXED, designs, name) for designs in runs])
+        if counts.shape[1] > 10:  # rare values have skewed counts: neighbours are taken together
+            counts = counts.reshape(len(runs), 8, -1).sum(axis=2)
         error = counts.std(axis=0, ddof=1) / len(runs) ** 0.5
         deviation = (counts.mean(axis=0) - 200 / counts.shape[1]) / error
         assert np.abs(deviation).max() < 4.0, (name, deviation)
