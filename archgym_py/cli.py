@@ -13,6 +13,7 @@ import json
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,7 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed.command_line = shlex.join(["archgym", *arguments])
     try:
         command: Callable[[argparse.Namespace], int] = parsed.handler
-        code = command(parsed)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            code = command(parsed)
         sys.stdout.flush()
         return code
     except BrokenPipeError:
@@ -80,6 +83,11 @@ def _write(text: str) -> None:
 def _note(text: str) -> None:
     """Write a line about the work itself."""
     sys.stderr.write(f"archgym: {text}\n")
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """Show a warning like a note: its place in the source says nothing to who runs a command."""
+    _note(f"warning: {message}")
 
 
 @contextmanager
@@ -257,6 +265,8 @@ def _best(args: argparse.Namespace) -> int:
 def _enumerate(args: argparse.Namespace) -> int:
     from archgym_py.commands_enumerate import enumerate_designs
 
+    if args.out.is_dir():  # before the work, which may take hours
+        raise ConfigError(f"{args.out}: is a folder. Name the file to write.")
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with _progress(None, "design") as bar:
         found = enumerate_designs(
@@ -289,10 +299,9 @@ def _plot(args: argparse.Namespace) -> int:
 
 def _count(text: str) -> int:
     """Parse a number of things."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return int(text)
 
 
 def _parser() -> argparse.ArgumentParser:

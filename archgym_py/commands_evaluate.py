@@ -19,7 +19,8 @@ from archgym_py.simulator import Status
 __all__ = ["BadLine", "answers"]
 
 _KEYS = ("id", "design", "kwargs")
-_MAX_ENVS = 16  # environments that are kept for lines to come
+_MAX_ENVS = 64  # environments that are kept for lines to come: some traces on every technology
+_MAX_REASON = 1000  # characters of a reason, which may quote a value of any length
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,12 @@ def answers(
                     design = evaluator.space.fill_defaults(design)
                 yield _answer(request["id"], evaluator.evaluate(design))
             except ArchGymError as error:
-                yield BadLine(number, str(error))
+                yield BadLine(number, _shortened(str(error)))
+
+
+def _shortened(reason: str) -> str:
+    left = len(reason) - _MAX_REASON
+    return reason if left <= 0 else f"{reason[:_MAX_REASON]}... ({left} characters more)"
 
 
 class _Evaluators:

@@ -23,7 +23,7 @@ from archgym_py.files import write_text
 
 __all__ = ["RunConfig", "canonical_json", "load_yaml", "parse_settings", "plain"]
 
-_MAX_SEED = 2**63 - 1  # seeds are logged as signed 64-bit integers
+_MAX_INTEGER = 2**63 - 1  # logs hold signed 64-bit integers
 
 
 class _Loader(yaml.SafeLoader):
@@ -202,8 +202,10 @@ def _text(name: str, value: Any) -> str:
 
 
 def _count(name: str, value: Any, low: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= _MAX_SEED:
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
         raise ConfigError(f"{name} must be an integer of at least {low}, got {value!r}.")
+    if value > _MAX_INTEGER:
+        raise ConfigError(f"{name} must be at most 2**63 - 1, got {value!r}.")
     return int(value)
 
 

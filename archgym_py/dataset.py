@@ -217,7 +217,7 @@ class SampleDataset:
             DatasetError: If the fractions are not positive or do not add up to 1.
         """
         edges = np.cumsum(fractions)
-        if min(fractions, default=0.0) <= 0.0 or abs(edges[-1] - 1.0) > 1e-9:
+        if min(fractions, default=0.0) <= 0.0 or not abs(edges[-1] - 1.0) <= 1e-9:  # NaN too
             raise DatasetError(
                 f"fractions must be positive and add up to 1, got {list(fractions)}. "
                 "Try [0.8, 0.2]."

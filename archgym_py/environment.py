@@ -92,6 +92,8 @@ class DesignEnv(gym.Env[npt.NDArray[np.float32], Any]):
         _require_one_of("action", action, self.actions)
         if render_mode is not None:
             _require_one_of("render_mode", render_mode, self.metadata["render_modes"])
+        if baseline is not None and not isinstance(baseline, Mapping):
+            raise ConfigError(f"baseline must be a mapping of metrics to values, got {baseline!r}.")
         self.space = space
         self.simulator = simulator
         self.action = action

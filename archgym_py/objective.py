@@ -477,7 +477,7 @@ def _positive_numbers(what: str, numbers: object) -> dict[str, float]:
     for name, number in numbers.items():
         try:
             value = math.nan if isinstance(number, bool) else float(number)
-        except (TypeError, ValueError):
+        except (OverflowError, TypeError, ValueError):
             value = math.nan
         if not 0 < value < math.inf:
             raise ConfigError(

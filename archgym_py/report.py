@@ -161,8 +161,8 @@ def check_image(path: str | Path) -> None:
         path: The image.
 
     Raises:
-        ConfigError: If matplotlib is not installed, the folder does not exist, or the name does
-            not end in a format that is known.
+        ConfigError: If matplotlib is not installed, the folder does not exist, or the name is that
+            of a folder or does not end in a format that is known.
     """
     path = Path(path)
     if importlib.util.find_spec("matplotlib") is None:
@@ -173,6 +173,8 @@ def check_image(path: str | Path) -> None:
         raise ConfigError(f"{path}: no such image format. End the name in {', '.join(_IMAGES)}.")
     if not path.parent.is_dir():
         raise ConfigError(f"{path}: the folder {path.parent} does not exist. Create it.")
+    if path.is_dir():
+        raise ConfigError(f"{path}: is a folder. Name the image to write.")
 
 
 def plot_best_so_far(dataset: SampleDataset, path: str | Path) -> None:

@@ -95,11 +95,12 @@ def make_env(env_id: str, kwargs: Mapping[str, Any] | None = None) -> DesignEnv:
             if name not in known:
                 raise ConfigError(f"{env_id} has no argument {name!r}.{did_you_mean(name, known)}")
     try:
-        env = gym.make(spec, disable_env_checker=True, **arguments).unwrapped
+        # Not by gym.make: its wrappers are not wanted, and it has arguments of its own.
+        env = _creator(spec)(**{**spec.kwargs, **arguments}).unwrapped
     except ArchGymError:
         raise
     except (OSError, TypeError, ValueError) as error:  # what wrong arguments lead to elsewhere
-        raise ConfigError(f"{env_id} does not take the arguments {arguments}: {error}") from error
+        raise ConfigError(f"{env_id} does not take these arguments: {error}") from error
     if not isinstance(env, DesignEnv):
         env.close()
         raise ConfigError(
@@ -275,11 +276,15 @@ def _find_spec(env_id: str) -> EnvSpec:
     return gym.spec(name)
 
 
+def _creator(spec: EnvSpec) -> Callable[..., Any]:
+    """Return the function or class that makes an environment."""
+    entry: Any = spec.entry_point
+    return load_env_creator(entry) if isinstance(entry, str) else entry
+
+
 def _parameters(spec: EnvSpec) -> Mapping[str, inspect.Parameter]:
     """Return the parameters of the function or class that makes an environment."""
-    entry = spec.entry_point
-    creator: Any = load_env_creator(entry) if isinstance(entry, str) else entry
-    return inspect.signature(creator).parameters
+    return inspect.signature(_creator(spec)).parameters
 
 
 def _workload(config: RunConfig) -> str:

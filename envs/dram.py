@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import numbers
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -274,7 +275,8 @@ def _delay(name: str, value: object) -> float:
     return _number(name, value, 0.0, _MAX_DELAY_NS)
 
 
-def _number(name: str, value: object, low: float, high: float) -> float:
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high:
+def _number(name: str, value: Any, low: float, high: float) -> float:
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)  # numpy's too
+    if is_number and low <= value <= high:
         return float(value)
     raise ConfigError(f"{name} must be a number from {low:g} to {high:g}, got {value!r}.")

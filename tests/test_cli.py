@@ -172,10 +172,10 @@ def test_mistakes_in_run(
         ([], "COMMAND"),
         (["ran"], "invalid choice: 'ran'"),
         (["list", "env"], "invalid choice: 'env'"),
-        (["run", "--budget", "0"], "must be at least 1, got 0"),
-        (["run", "--budget", "ten"], "invalid"),
+        (["run", "--budget", "0"], "must be a whole number of at least 1, got '0'"),
+        (["run", "--budget", "1e3"], "must be a whole number of at least 1, got '1e3'"),
         (["evaluate", TOY], "--designs"),
-        (["replay", "runs", "--limit", "-1"], "must be at least 1, got -1"),
+        (["replay", "runs", "--limit", "-1"], "must be a whole number of at least 1, got '-1'"),
         (["enumerate", TOY, "--metric", "delay_ns"], "--out"),
     ],
 )
@@ -229,6 +229,20 @@ def test_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == (
         f"archgym: error: {tmp_path / 'none'}: No such file or directory\n"
     )
+
+
+def test_warnings_are_notes(tmp_path: Path) -> None:
+    trace = tmp_path / "far.stl"
+    trace.write_text("0: read 0xFFFFFFFFFF\n")
+    designs = tmp_path / "designs.jsonl"
+    designs.write_text(json.dumps({"id": 1, "design": {}, "kwargs": {"workload": str(trace)}}))
+    process = start(
+        *("evaluate", "ArchGym/DRAMController-v0", "--defaults", "--designs", str(designs)),
+        stdout=subprocess.PIPE,
+    )
+    _, errors = process.communicate(timeout=60)
+    assert errors.startswith("archgym: warning: address map ")
+    assert errors.count("\n") == 1
 
 
 def test_evaluate_answers_before_it_reads_on() -> None:
@@ -320,6 +334,14 @@ def test_enumerate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"{found['designs']}/{found['designs']}" in captured.err
     assert main(["enumerate", TOY, "--metric", "delay", "--out", str(file)]) == 2
     assert "Did you mean 'delay_ns'?" in capsys.readouterr().err
+
+
+def test_enumerate_refuses_a_folder_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["enumerate", TOY, "--metric", "delay_ns", "--out", str(tmp_path)]) == 2
+    captured = capsys.readouterr()
+    assert captured.err == f"archgym: error: {tmp_path}: is a folder. Name the file to write.\n"
 
 
 # ---- signals and pipes -----------------------------------------------------------------------

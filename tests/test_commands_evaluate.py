@@ -87,7 +87,10 @@ def test_defaults_only_if_asked_for() -> None:
         (line(design={**DEFAULT, "unit": {}}), "unit"),
         (line(kwargs={"objectiv": "x"}), "Did you mean 'objective'?"),
         (line(kwargs={"objective": "maximise:x"}), "maximise"),
-        (line(kwargs={"baseline": 3}), "does not take the arguments"),
+        (line(kwargs={"baseline": 3}), "baseline must be a mapping"),
+        (line(kwargs={"render_mode": ["ansi"]}), "unknown render_mode ['ansi']"),
+        (line(kwargs={"disable_env_checker": True}), "no argument 'disable_env_checker'"),
+        (line(kwargs={"max_episode_steps": 3}), "no argument 'max_episode_steps'"),
     ],
 )
 @pytest.mark.parametrize("use_defaults", [False, True])
@@ -103,6 +106,22 @@ def test_bad_lines_are_explained_and_the_others_answered(
     assert "\n" not in found[1].reason
     assert found[0] == found[2]
     assert isinstance(found[0], dict)
+
+
+def test_arguments_that_lead_to_a_foreign_error() -> None:
+    bad = line(kwargs={"address_map": "x" * 5000})  # a longer name than files can have
+    lines = [bad, line(design={})]
+    first, second = answers(lines, "ArchGym/DRAMController-v0", use_defaults=True)
+    assert isinstance(first, BadLine)
+    assert "ArchGym/DRAMController-v0 does not take these arguments: " in first.reason
+    assert isinstance(second, dict)
+
+
+def test_a_reason_does_not_repeat_a_huge_value() -> None:
+    [found] = answers([line(design={**DEFAULT, "unit": "x" * 100_000})], TOY)
+    assert isinstance(found, BadLine)
+    assert found.reason.startswith("parameter 'unit' takes one of")
+    assert len(found.reason) < 1100
 
 
 @given(st.lists(st.binary(max_size=30) | st.from_regex(rb'\A\{"(id|design)": .*\}\Z'), max_size=5))

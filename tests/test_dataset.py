@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from dataclasses import fields
 from pathlib import Path
 
@@ -125,7 +126,7 @@ def test_a_split_does_not_depend_on_the_other_samples(samples: SampleDataset) ->
         assert set(part.table(["key"]).column("key").to_pylist()) <= first
 
 
-@pytest.mark.parametrize("fractions", [[], [0.5, 0.4], [1.5, -0.5], [1.0, 0.0]])
+@pytest.mark.parametrize("fractions", [[], [0.5, 0.4], [1.5, -0.5], [1.0, 0.0], [0.5, math.nan]])
 def test_wrong_fractions(samples: SampleDataset, fractions: list[float]) -> None:
     with pytest.raises(DatasetError, match="must be positive and add up to 1"):
         samples.split(fractions, seed=0)

@@ -236,6 +236,8 @@ def test_wrong_arguments_are_refused_before_any_simulation() -> None:
         make(simulator, action="multi_discrete")
     with pytest.raises(ConfigError, match="unknown render_mode 'human'"):
         make(simulator, render_mode="human")
+    with pytest.raises(ConfigError, match="baseline must be a mapping of metrics to values, got 3"):
+        make(simulator, baseline=3)
     assert simulator.calls == 0
 
 

@@ -204,6 +204,7 @@ def test_mappings_name_the_arguments(mapping: dict[str, Any], name: str) -> None
         ("target:time_ns=1@inf", "positive finite number, got 'inf'"),
         ({"kind": "target", "targets": {"time_ns": True}}, "positive finite number, got True"),
         ({"kind": "target", "targets": {"time_ns": None}}, "positive finite number, got None"),
+        ({"kind": "target", "targets": {"time_ns": 10**400}}, "needs a positive finite number"),
         (
             {"kind": "target", "targets": {"time_ns": 1}, "weights": {"time": 2}},
             "'time' has a weight but no target. Did you mean 'time_ns'",

@@ -145,6 +145,9 @@ def test_images_that_cannot_be_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyP
         check_image(tmp_path / "a.jpeg")
     with pytest.raises(ConfigError, match=r"the folder .* does not exist"):
         check_image(tmp_path / "none" / "a.png")
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(ConfigError, match=r"is a folder\. Name the image"):
+        check_image(tmp_path / "folder.png")
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=r"pip install 'archgym_py\[report\]'"):
         check_image(tmp_path / "a.png")

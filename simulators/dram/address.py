@@ -249,6 +249,7 @@ def decode_trace(trace: Trace, address_map: AddressMap) -> DecodedAddresses:
     return address_map.decode(trace.addresses)
 
 
+@cache
 def address_map_names() -> tuple[str, ...]:
     """Return the names of the maps that come with the library, sorted."""
     folder = files("archgym_py.configs") / "dram" / "address_maps"

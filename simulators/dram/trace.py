@@ -136,7 +136,7 @@ def read_stl(path: str | os.PathLike[str]) -> Trace:
         content = path.read_bytes()
         if path.suffix == ".gz":
             content = gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:  # ValueError: a path with a NUL
         reason = getattr(error, "strerror", None) or error
         raise TraceError(f"{path}: cannot be read: {reason}.") from None
     stamps: list[int] = []

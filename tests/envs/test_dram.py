@@ -115,6 +115,7 @@ def test_delays_take_time(name: str) -> None:
 
 def test_a_slow_player_takes_longer() -> None:
     assert _total_time(player_clock_mhz=800) == _total_time()
+    assert _total_time(player_clock_mhz=np.int64(800)) == _total_time()
     assert _total_time(player_clock_mhz=100) > 1.3 * _total_time()
 
 

@@ -107,6 +107,11 @@ def test_a_trace_is_decoded_once_for_each_map() -> None:
     assert not decode_trace(first, ours).row.flags.writeable
 
 
+def test_the_folder_of_maps_is_read_once() -> None:
+    """Designs of the extended space name their map, so that every evaluation looks one up."""
+    assert address_map_names() is address_map_names()
+
+
 def test_names_of_the_reference_are_understood() -> None:
     assert load_address_map("DDR3 8x1Gbx8 brc").name == "am_ddr3_8x1Gbx8_dimm_p1KB_brc"
 

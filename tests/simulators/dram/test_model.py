@@ -1,5 +1,7 @@
+import copy
 import hashlib
 import json
+import pickle
 import re
 import subprocess
 import sys
@@ -104,6 +106,17 @@ def test_a_batch_gives_what_single_designs_give(technology: str) -> None:
     simulator.close()
     assert simulator.evaluate_batch(designs, seeds=[0] * len(designs)) == batch
     simulator.close()
+
+
+def test_a_simulator_with_threads_can_be_copied() -> None:
+    """As learning libraries do with environments that they save or send to workers."""
+    designs = _designs("DDR3-1600", 16, seed=1)
+    original = _simulator("DDR3-1600", threads=2)
+    expected = original.evaluate_batch(designs, seeds=[0] * 16)
+    for duplicate in (copy.deepcopy(original), pickle.loads(pickle.dumps(original))):  # noqa: S301
+        assert duplicate.evaluate_batch(designs, seeds=[0] * 16) == expected
+        duplicate.close()
+    original.close()
 
 
 def test_an_empty_batch() -> None:

@@ -119,6 +119,8 @@ def test_an_empty_file_is_refused(tmp_path: Path, content: bytes) -> None:
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(TraceError, match=r"none\.stl: cannot be read: No such file"):
         read_stl(tmp_path / "none.stl")
+    with pytest.raises(TraceError, match="cannot be read: embedded null byte"):
+        read_stl("a\0b.stl")
     (tmp_path / "folder.stl").mkdir()
     with pytest.raises(TraceError, match=r"folder\.stl: cannot be read: Is a directory"):
         read_stl(tmp_path / "folder.stl")
