@@ -98,7 +98,9 @@ AWAKE, IN_ACTIVE_PD, IN_PRECHARGED_PD, IN_SELF_REFRESH = range(4)  # energy doma
 
 INF = 1 << 62
 EARLY, ARRIVAL, AFTER_RESPONSE = range(3)  # how an offer becomes known to a controller
-HELD = -1  # REQUEST.scheduled: accepted when a response freed a slot of the arbiter
+# REQUEST.scheduled, if not a time: accepted when a response freed a slot of the arbiter, and the
+# response came to the arbiter just then (AT_ONCE) or had waited there for its turn (WAITED).
+AT_ONCE, WAITED = -1, INF
 FIRST, LAST = -1, INF - 1  # urgency of refresh and of power-down; a request's is its number
 SELECT_BITS = 11
 STALL_PS = 2_000_000_000  # 2 ms without a column command though requests wait: a deadlock
@@ -114,6 +116,16 @@ _inline: Any = njit(**{**_uncounted, "forceinline": True})
 
 
 @_inline
+def _at_arbiter(s: Any, time: int) -> int:
+    """When the arbiter sees what the player sends at `time`: at its next clock edge."""
+    if not s.aligned:
+        late = time % s.tck
+        if late > 0:
+            time += s.tck - late
+    return time
+
+
+@_inline
 def _arrive(s: Any, q: Any, k: int, now: int) -> None:
     """Let the player send request k; it got the END_REQ of its predecessor at `now`."""
     period = s.player_period
@@ -126,11 +138,7 @@ def _arrive(s: Any, q: Any, k: int, now: int) -> None:
         elif edge > stamp:
             stamp = edge
     q[k].send = stamp
-    if not s.aligned:
-        late = stamp % s.tck
-        if late > 0:
-            stamp += s.tck - late
-    s.next_arrival = stamp
+    s.next_arrival = _at_arbiter(s, stamp)
 
 
 @_inline
@@ -139,7 +147,7 @@ def _offer(s: Any, q: Any, c: int, k: int) -> None:
     s.offered[c] = k
     if q[k].taken > s.last_end_req[c]:
         s.offer_time[c] = q[k].taken
-        s.offer_order[c] = AFTER_RESPONSE if q[k].scheduled == HELD else ARRIVAL
+        s.offer_order[c] = AFTER_RESPONSE if q[k].scheduled == AT_ONCE else ARRIVAL
         s.offer_set[c] = q[k].scheduled
     else:
         s.offer_time[c] = s.last_end_req[c] + s.tck
@@ -158,9 +166,9 @@ def _pump(s: Any, q: Any) -> None:
         if k >= slots:
             if k - slots >= s.delivered:
                 break
-            if q[k - slots].delivery >= time:
-                time = q[k - slots].delivery
-                q[k].scheduled = HELD
+            if q[k - slots].end_resp >= time:
+                time = q[k - slots].end_resp
+                q[k].scheduled = q[k - slots].end_resp_scheduled
         q[k].taken = time
         c = q[k].channel
         if s.offered[c] < 0:
@@ -195,9 +203,16 @@ def _end_request(s: Any, q: Any, c: int, k: int, time: int) -> None:
 
 
 @_inline
-def _to_player(s: Any, q: Any, k: int, time: int) -> None:
-    q[s.delivered].delivery = time
+def _to_player(s: Any, q: Any, k: int, time: int, delay: int) -> None:
+    """Deliver a response that the arbiter has at `time`; the player answers it at once."""
+    last = s.last_end_resp
+    waited = time <= last
+    time = (last + s.tck if waited else time) + delay
+    end_resp = _at_arbiter(s, time)
+    q[s.delivered].end_resp = end_resp
+    q[s.delivered].end_resp_scheduled = WAITED if waited else AT_ONCE if end_resp == time else time
     s.delivered += 1
+    s.last_end_resp = end_resp
     s.last_delivery = time
     latency = time - q[k].send
     q[k].latency = latency
@@ -209,25 +224,20 @@ def _to_player(s: Any, q: Any, k: int, time: int) -> None:
 @_inline
 def _deliver(s: Any, q: Any, c: int, k: int, time: int) -> None:
     """The response to request k reaches the arbiter at `time`."""
-    tck = s.tck
-    last = s.last_delivery
     s.responded[c] += 1
     arbiter = s.cfg[ARBITER]
     if arbiter == SIMPLE_ARBITER:
-        delivery = (time if time > last else last + tck) + s.arbitration_bw
-        _to_player(s, q, k, delivery)
-        s.link_free[c] = delivery
+        _to_player(s, q, k, time, s.arbitration_bw)
+        s.link_free[c] = s.last_end_resp
         return
     s.link_free[c] = time
     if arbiter == FIFO_ARBITER:
-        _to_player(s, q, k, time if time > last else last + tck)
+        _to_player(s, q, k, time, 0)
     else:
         q[k].at_arbiter = time
         k = s.next_in_order
         while k < len(q) and q[k].at_arbiter < INF:
-            time = q[k].at_arbiter
-            last = s.last_delivery
-            _to_player(s, q, k, time if time > last else last + tck)
+            _to_player(s, q, k, q[k].at_arbiter, 0)
             k += 1
         s.next_in_order = k
     _pump(s, q)
@@ -1375,6 +1385,6 @@ def simulate(system: Any, configs: Any, requests: Any, results: Any, log: Any) -
             out.window_ps = max(out.window_ps, _power_finish(s, c))
             out.row_hits += s.row_hits[c]
             out.served[c] = s.accepted[c]
-            out.idle_ps[c] = s.idle_time[c] + s.last_delivery - max(0, s.link_free[c])
+            out.idle_ps[c] = s.idle_time[c] + max(0, s.last_delivery - max(0, s.link_free[c]))
         out.counts[:] = s.counts
         out.counters[:] = s.counters

@@ -105,11 +105,12 @@ REQUEST = np.dtype(
         ("preceding", np.int32),
         ("send", np.int64),  # actual send time at the player, ps
         ("taken", np.int64),  # acceptance by the arbiter, ps
-        ("scheduled", np.int64),  # when `taken` became known, ps; HELD: it waited for a free slot
+        ("scheduled", np.int64),  # when `taken` became known, ps; or AT_ONCE or WAITED
         ("due", np.int64),  # response ready, ps
         ("at_arbiter", np.int64),  # response received by the arbiter, ps
         ("latency", np.int64),  # answer at the player minus `send`, ps
-        ("delivery", np.int64),  # time of the n-th delivery at the player, ps
+        ("end_resp", np.int64),  # when the arbiter sees the player's n-th answer, ps
+        ("end_resp_scheduled", np.int64),  # when that became known, ps; or AT_ONCE or WAITED
     ]
 )
 """A request with what the kernel notes of it."""
@@ -229,6 +230,7 @@ _PLAYER_FIELDS = (
     "next_arrival",  # when it reaches the arbiter
     "delivered",
     "last_delivery",
+    "last_end_resp",  # when the arbiter saw the player's last answer
     "latency_sum",
     "latency_max",
     "next_in_order",
