@@ -92,6 +92,8 @@ class DRAMControllerEnv(DesignEnv):
         cmd_mux: "Oldest" (the default) or "Strict". Not with the extended space.
         power_down_policy: "NoPowerDown" (the default) or "Staggered". Not with the extended space.
         allow_no_refresh: Whether NoRefresh is feasible; a real memory would lose its data.
+        reference_energy: Whether the standby energy of several ranks is counted as DRAMPower does
+            for DRAMSys, once for every rank too often; for comparisons with it only.
         action: "multidiscrete" (the default) or "box".
         render_mode: None or "ansi".
         baseline: Metrics of the design to improve on; by default those of the default design.
@@ -133,6 +135,7 @@ class DRAMControllerEnv(DesignEnv):
         cmd_mux: str | None = None,
         power_down_policy: str | None = None,
         allow_no_refresh: bool = False,
+        reference_energy: bool = False,
         action: str | None = None,
         render_mode: str | None = None,
         baseline: Mapping[str, float] | None = None,
@@ -146,7 +149,10 @@ class DRAMControllerEnv(DesignEnv):
         memory = load_technology(technology)
         mux = _checked(CMD_MUX, cmd_mux)
         designs = dram_space(
-            space, memory, cmd_mux=str(mux), allow_no_refresh=_flag(allow_no_refresh)
+            space,
+            memory,
+            cmd_mux=str(mux),
+            allow_no_refresh=_flag("allow_no_refresh", allow_no_refresh),
         )
         arguments = {
             "address_map": address_map,
@@ -176,6 +182,7 @@ class DRAMControllerEnv(DesignEnv):
             address_map=wiring,
             fixed={name: value for name, value in fixed.items() if name not in designs.names},
             player_clock_mhz=_number("player_clock_mhz", clock, *_PLAYER_CLOCKS_MHZ),
+            reference_energy=_flag("reference_energy", reference_energy),
             arbitration_delay_fw_ns=_delay("arbitration_delay_fw_ns", arbitration_delay_fw_ns),
             arbitration_delay_bw_ns=_delay("arbitration_delay_bw_ns", arbitration_delay_bw_ns),
             think_delay_fw_ns=_delay("think_delay_fw_ns", think_delay_fw_ns),
@@ -265,9 +272,9 @@ def _checked(parameter: Choice, value: str | None) -> Value:
         raise ConfigError(str(error)) from None
 
 
-def _flag(value: object) -> bool:
+def _flag(name: str, value: object) -> bool:
     if not isinstance(value, bool):
-        raise ConfigError(f"allow_no_refresh must be True or False, got {value!r}.")
+        raise ConfigError(f"{name} must be True or False, got {value!r}.")
     return value
 
 

@@ -130,7 +130,7 @@ class DRAMSimulator:
         self.technology = technology
         self._address_map = address_map
         self._fixed = dict(fixed)
-        self._threads = threads or len(os.sched_getaffinity(0))
+        self._threads = threads or _cores()
         self._pool: ThreadPoolExecutor | None = None
 
         tables = timing_tables(technology)
@@ -306,6 +306,13 @@ class DRAMSimulator:
         ]
         for job in jobs:
             job.result()
+
+
+def _cores() -> int:
+    """Cores that this process may use; not every system tells more than how many there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _ps(time_ns: float) -> int:
