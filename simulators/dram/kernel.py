@@ -483,13 +483,19 @@ def _start_refresh(s: Any, r: int, time: int) -> None:
         _start_refresh_bank(s, r, time)
 
 
+@_inline
+def _catch_up(s: Any, r: int, time: int, interval: int) -> None:
+    """Leave out a refresh that is a whole interval late; the refreshes owed stay as they are."""
+    if time >= s.trigger[r] + interval:
+        s.trigger[r] += interval
+        s.refresh_state[r] = REGULAR
+
+
 @_compile
 def _start_refresh_all(s: Any, r: int, time: int) -> None:
     interval = s.interval_all
     banks = s.banks
-    if time >= s.trigger[r] + interval:
-        s.trigger[r] += interval
-        s.refresh_state[r] = REGULAR
+    _catch_up(s, r, time, interval)
     if s.refresh_state[r] == REGULAR:
         if s.flex[r] == s.cfg[MAX_POSTPONED]:
             s.blocked[r * banks : (r + 1) * banks] = 1
@@ -509,9 +515,7 @@ def _start_refresh_all(s: Any, r: int, time: int) -> None:
 def _start_refresh_bank(s: Any, r: int, time: int) -> None:
     interval = s.interval_bank
     banks = s.banks
-    if time >= s.trigger[r] + interval:
-        s.trigger[r] += interval
-        s.refresh_state[r] = REGULAR
+    _catch_up(s, r, time, interval)
     all_busy = True
     if not s.refresh_keep[r]:
         s.refresh_bank[r] = -1
@@ -867,8 +871,8 @@ def _power(s: Any, c: int, command: int, r: int, b: int, time: int) -> None:
 
 
 @_compile
-def _power_finish(s: Any, c: int) -> int:
-    """Close all intervals of a channel; returns the end of its energy window, in ps."""
+def _power_finish(s: Any, c: int) -> None:
+    """Close all intervals of a channel where its energy window ends."""
     domains = 1 if s.merge_ranks else s.ranks
     for d in range(c * domains, (c + 1) * domains):
         _power_flush(s, c, d, INF)
@@ -878,7 +882,6 @@ def _power_finish(s: Any, c: int) -> int:
             _power_end_interval(s, d, end)
         else:
             _power_leave(s, d, max(end, s.entry[d]))
-    return end
 
 
 # --- Issue ---------------------------------------------------------------------------------------
@@ -1379,10 +1382,9 @@ def simulate(system: Any, configs: Any, requests: Any, results: Any, log: Any) -
                 latencies[k] = q[k].latency
             out.latency_p50_ps = _select(latencies, s.latency_max, n // 2, histogram)
             out.latency_p99_ps = _select(latencies, s.latency_max, 99 * n // 100, histogram)
-        out.window_ps = 0
         out.row_hits = 0
         for c in range(s.channels):
-            out.window_ps = max(out.window_ps, _power_finish(s, c))
+            _power_finish(s, c)
             out.row_hits += s.row_hits[c]
             out.served[c] = s.accepted[c]
             out.idle_ps[c] = s.idle_time[c] + max(0, s.last_delivery - max(0, s.link_free[c]))

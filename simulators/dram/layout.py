@@ -277,7 +277,6 @@ RESULT = np.dtype(
         ("latency_p99_ps", np.int64),
         ("latency_max_ps", np.int64),
         ("row_hits", np.int64),
-        ("window_ps", np.int64),  # what the energy counters cover
         ("idle_ps", np.int64, MAX_CHANNELS),  # no request in the controller
         ("served", np.int64, MAX_CHANNELS),
         ("counts", np.int64, _N),

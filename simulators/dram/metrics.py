@@ -30,6 +30,7 @@ class MetricTable:
         system: A record of `layout.STATE` with its system fields and tables set.
         energy: The energy model, None where no currents are public.
         domains: Energy domains over all channels.
+        buses: Data buses over all channels.
         busiest: Least number of requests that the busiest data bus carries, over all designs.
 
     Attributes:
@@ -44,6 +45,7 @@ class MetricTable:
         energy: EnergyModel | None,
         *,
         domains: int,
+        buses: int,
         busiest: int,
     ) -> None:
         self._requests = len(trace)
@@ -52,7 +54,9 @@ class MetricTable:
         self._domains = domains
         # Energies use the exact clock period, times the one rounded to ps, as in the reference.
         self._rounding = technology.tck_ps * technology.clock_mhz / 1e6
-        self.metrics = _describe(trace, technology, system, energy is not None, busiest)
+        self.metrics = _describe(
+            trace, technology, system, energy is not None, buses=buses, busiest=busiest
+        )
 
     def values(self, results: np.ndarray) -> list[list[float]]:
         """Compute the metrics.
@@ -130,7 +134,13 @@ def _derive(
 
 
 def _describe(
-    trace: Trace, technology: Technology, system: np.void, has_energy: bool, busiest: int
+    trace: Trace,
+    technology: Technology,
+    system: np.void,
+    has_energy: bool,
+    *,
+    buses: int,
+    busiest: int,
 ) -> tuple[Metric, ...]:
     """Metrics with bounds that hold for every design.
 
@@ -153,7 +163,7 @@ def _describe(
     slowest = (span * int(system["player_period"]) + (n + 4) * waits) / 1000.0
     moved = n * 8 * technology.bytes_per_burst
     # A little more than the buses' peak, for the rounded clock period.
-    peak = 1.001 * _buses(technology) * 8 * technology.bytes_per_burst / burst_ns
+    peak = 1.001 * buses * 8 * technology.bytes_per_burst / burst_ns
     metrics = [
         Metric("total_time_ns", "ns", fastest, slowest, "instant of the last answer"),
         Metric("latency_mean_ns", "ns", answer, slowest, "mean time from request to answer"),
@@ -177,12 +187,6 @@ def _describe(
     most = slowest / tck_ns * technology.channels
     metrics += [Metric(f"n_{name.lower()}", "1", 0.0, most, f"{name} commands") for name in COUNTED]
     return tuple(metrics)
-
-
-def _buses(technology: Technology) -> int:
-    """Data buses: one for each channel, in HBM2 for each pseudo channel, which are its ranks."""
-    pseudo = technology.ranks if technology.standard == "HBM2" else 1
-    return technology.channels * pseudo
 
 
 def _describe_energy(technology: Technology, fastest: float, slowest: float) -> list[Metric]:

@@ -175,6 +175,7 @@ class DRAMSimulator:
         self._system["length"] = tables.length
         self._system["completion"] = power.completion
         # The busiest data bus bounds the time; a design that chooses its map may spread perfectly.
+        # With split command buses (HBM2) a rank is a pseudo channel and has a data bus of its own.
         buses = technology.channels * (technology.ranks if tables.split_bus else 1)
         busiest = len(trace) // buses
         if "address_map" in self._fixed and not tables.split_bus:
@@ -185,6 +186,7 @@ class DRAMSimulator:
             self._system[0],
             EnergyModel.of(technology, merge_ranks=reference_energy),
             domains=technology.channels * (1 if reference_energy else technology.ranks),
+            buses=buses,
             busiest=busiest,
         )
         self.metrics = self._table.metrics
