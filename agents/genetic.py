@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, TypeAlias, cast
 
+import numpy as np
+import numpy.typing as npt
+
 from archgym_py.agent import AskTellAgent, sample_feasible
-from archgym_py.errors import ArchGymError
 from archgym_py.evaluator import Trial
 from archgym_py.simulator import Status
 from archgym_py.space import Choice, Constraint, Design, Integer, ParameterSpace, Real, Value
 
 __all__ = ["Genetic"]
 
-_Genes: TypeAlias = list[float]
-"""Position of each parameter's value in [0, 1]; see `ParameterSpace.from_unit`."""
+_Genes: TypeAlias = npt.NDArray[np.float64]
+"""Position of each parameter's value in [0, 1], a row for each individual."""
+_Mask: TypeAlias = npt.NDArray[np.bool_]
 
 _STEP = 0.1
 """Mean length of a mutation step, as a share of an ordered gene's range."""
 
 _ATTEMPTS = 20
 """How often an offspring is mutated again if it is known already or breaks a constraint."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Proposal:
-    genes: _Genes
-    design: Design
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Individual:
-    genes: _Genes
-    rank: tuple[bool, float]  # feasible ones first, then by reward
 
 
 def _elites_are_a_part(config: Mapping[str, Value]) -> bool:
@@ -55,9 +43,9 @@ class Genetic(AskTellAgent):
     and otherwise goes a few steps up or down and is reflected at the ends of its range. All these
     moves are as likely as their reverse, so that mutation alone favours no value and no bound.
 
-    The budget buys new designs. An offspring that behaves like an earlier one (same key) is mutated
-    further, in at least one gene; one that breaks a constraint is replaced by a mutant of the last
-    that breaks none, or of its first parent. If 20 such attempts fail, as in a space that is nearly
+    The budget buys new designs. An offspring that behaves like an earlier one is mutated further,
+    in at least one gene; one that breaks a constraint is replaced by a mutant of the last that
+    breaks none, or of its first parent. If 20 such attempts fail, as in a space that is nearly
     exhausted, the last one is proposed as it is.
 
     Genes of inactive parameters are inherited like the others. Failed designs rank below all
@@ -94,145 +82,144 @@ class Genetic(AskTellAgent):
         self._crossover_rate = cast(float, self.config["crossover_rate"])
         self._mutation_rate = cast(float, self.config["mutation_rate"])
         self._elites = cast(int, self.config["elites"])
-        self._ordered = [not isinstance(p, Choice) for p in space.parameters]
-        self._counts = [p.cardinality for p in space.parameters]
-        self._population: list[_Individual] = []
-        self._bred: deque[_Proposal] = deque()  # of this generation, not asked for yet
-        self._asked: deque[_Proposal] = deque()  # asked for, not told yet
-        self._told: list[_Individual] = []
-        self._seen: set[str] = set()
+        self._mutation = _Mutation(space, self._mutation_rate, self.rng)
+        self._genes: _Genes = np.empty((0, len(space.parameters)))  # of the population
+        self._ranks = np.empty(0, dtype=np.intp)  # of the population; larger is better
+        self._offspring = self._genes  # genes of the designs that were proposed last
+        self._scores: list[tuple[bool, float]] = []  # of the population: feasible, reward
+        self._seen: set[bytes] = set()
 
-    @property
-    def batch_size(self) -> int:
-        """Designs in a generation: the most that are proposed before results are needed."""
-        return self._population_size
+    def propose(self) -> Sequence[Design]:
+        """Return the new designs of the next generation; at first, random ones."""
+        if len(self._genes):
+            return self._distinct(*self._breed(self._population_size - self._elites))
+        genes = sample_feasible(self.space, self.rng, self._population_size).units
+        return self._distinct(genes, genes)
 
-    def ask(self, n: int) -> list[Design]:
-        """Propose the next designs of the current generation.
+    def learn(self, trials: Sequence[Trial]) -> None:
+        """Join the new designs with the elites: they are the next generation."""
+        elites = np.argsort(-self._ranks, kind="stable")[: self._elites]
+        self._genes = np.concatenate((self._genes[elites], self._offspring))
+        self._scores = [self._scores[index] for index in elites.tolist()]
+        self._scores += [(trial.status is Status.OK, trial.reward) for trial in trials]
+        place = {score: rank for rank, score in enumerate(sorted(set(self._scores)))}
+        self._ranks = np.array([place[score] for score in self._scores], dtype=np.intp)
 
-        Args:
-            n: How many are wanted.
+    def _breed(self, count: int) -> tuple[_Genes, _Genes]:
+        """Return the genes of offspring, and of the first parent of each."""
+        parents = self._genes[self._parents(count)]
+        others = self._genes[self._parents(count)]
+        n = parents.shape[1]
+        if self._uniform:
+            takes = self.rng.random((count, n)) < 0.5
+        else:
+            cuts = np.sort(_two_of(self.rng, n + 1, count), axis=0)
+            takes = (cuts[0][:, None] <= np.arange(n)) & (np.arange(n) < cuts[1][:, None])
+        takes &= self.rng.random((count, 1)) < self._crossover_rate
+        return self._mutation.apply(np.where(takes, others, parents)), parents
 
-        Returns:
-            `n` designs of the space, or fewer at the end of a generation.
+    def _parents(self, count: int) -> npt.NDArray[np.int64]:
+        """Return the winners of tournaments."""
+        drawn = self.rng.integers(len(self._genes), size=(count, self._tournament_size))
+        # Of equals, argmax takes the one that was drawn first, which is a fair choice.
+        winners = self._ranks[drawn].argmax(axis=1, keepdims=True)
+        return np.take_along_axis(drawn, winners, axis=1)[:, 0]
 
-        Raises:
-            ArchGymError: If the generation is complete but not told completely.
-        """
-        if not self._bred:
-            if self._asked:
-                raise ArchGymError(
-                    f"the next generation depends on {len(self._asked)} designs that were asked "
-                    f"for. Call tell() with their trials before ask()."
-                )
-            self._bred.extend(self._breed() if self._population else self._start())
-        batch = [self._bred.popleft() for _ in range(min(n, len(self._bred)))]
-        self._asked.extend(batch)
-        return [dict(proposal.design) for proposal in batch]
-
-    def tell(self, trials: Sequence[Trial]) -> None:
-        """Take in results; the last of a generation starts the next one.
-
-        Args:
-            trials: Trials of the designs that were asked for, in that order.
-
-        Raises:
-            ArchGymError: If a trial is not that of the design whose turn it is.
-        """
-        for trial in trials:
-            if not self._asked or self._asked[0].key != trial.key:
-                raise ArchGymError(
-                    f"trial {trial.index} is not of the design that was asked for next. Tell the "
-                    f"trials of all designs, in the order in which they were asked for."
-                )
-            rank = (trial.status is Status.OK, trial.reward)
-            self._told.append(_Individual(self._asked.popleft().genes, rank))
-        if self._told and not self._asked and not self._bred:
-            self._population = self._best() + self._told
-            self._told = []
-
-    def _start(self) -> list[_Proposal]:
-        """Return the first generation: random designs."""
-        proposals = []
-        for _ in range(self._population_size):
-            design = sample_feasible(self.space, self.rng)
-            genes: _Genes = self.space.to_unit(design).tolist()
-            proposals.append(self._propose(genes, genes))
-        return proposals
-
-    def _breed(self) -> list[_Proposal]:
-        """Return the new designs of the next generation."""
-        proposals = []
-        for _ in range(self._population_size - self._elites):
-            parent = self._parent().genes
-            proposals.append(self._propose(self._mutate(self._cross(parent)), parent))
-        return proposals
-
-    def _best(self) -> list[_Individual]:
-        return sorted(self._population, key=lambda one: one.rank, reverse=True)[: self._elites]
-
-    def _propose(self, genes: _Genes, parent: _Genes) -> _Proposal:
-        """Return a proposal of the genes, or of mutants of them that are new and feasible."""
+    def _distinct(self, genes: _Genes, parents: _Genes) -> list[Design]:
+        """Return designs of the genes, or of mutants of them that are new and feasible."""
+        parents = parents.copy()
+        designs: list[Design] = [{}] * len(genes)
+        left = np.arange(len(genes))
         for attempt in range(_ATTEMPTS + 1):
             if attempt:
-                genes = self._mutate(parent, at_least=int(self.rng.integers(len(genes))))
-            design = self.space.from_unit(genes)
-            key = self.space.key(design)
-            if not self.space.violations(design):
-                if key not in self._seen:
-                    break
-                parent = genes
-        self._seen.add(key)
-        return _Proposal(genes, design, key)
+                least = self.rng.integers(genes.shape[1], size=len(left))
+                genes[left] = self._mutation.apply(parents[left], at_least=least)
+            batch = self.space.batch(genes[left])
+            again = []
+            for row, index in enumerate(left.tolist()):
+                designs[index] = batch.designs[row]
+                behaviour = batch.units[row].tobytes()
+                if not batch.feasible[row]:
+                    again.append(index)
+                elif behaviour in self._seen:
+                    parents[index] = genes[index]
+                    again.append(index)
+                else:
+                    self._seen.add(behaviour)
+            if not again:
+                break
+            left = np.array(again)
+        self._offspring = genes
+        return designs
 
-    def _cross(self, first: _Genes) -> _Genes:
-        """Return the genes of a child of a parent and perhaps of a second one."""
-        if self.rng.random() >= self._crossover_rate:
-            return list(first)
-        second = self._parent().genes
-        if self._uniform:
-            takes = (self.rng.random(len(first)) < 0.5).tolist()
-            return [b if take else a for a, b, take in zip(first, second, takes, strict=True)]
-        one = int(self.rng.integers(len(first) + 1))
-        other = int(self.rng.integers(len(first)))
-        start, stop = sorted((one, other + (other >= one)))
-        return first[:start] + second[start:stop] + first[stop:]
 
-    def _parent(self) -> _Individual:
-        count = len(self._population)
-        drawn: list[int] = self.rng.integers(count, size=self._tournament_size).tolist()
-        # Of equals, max() takes the one that was drawn first, which is a fair choice.
-        return max((self._population[index] for index in drawn), key=lambda one: one.rank)
+class _Mutation:
+    """Changes some genes at random, each move as likely as its reverse.
 
-    def _mutate(self, genes: _Genes, at_least: int | None = None) -> _Genes:
-        """Return the genes after mutation; gene number `at_least` mutates in any case."""
-        mutates = (self.rng.random(len(genes)) < self._mutation_rate).tolist()
+    Args:
+        space: What the genes mean.
+        rate: Probability that a gene mutates.
+        rng: Source of randomness.
+    """
+
+    def __init__(self, space: ParameterSpace, rate: float, rng: np.random.Generator) -> None:
+        counts = [p.cardinality for p in space.parameters]
+        self._continuous = np.array([count is None for count in counts])
+        self._counts = np.array([count or 1 for count in counts], dtype=np.int64)
+        self._ordered = np.array([not isinstance(p, Choice) for p in space.parameters])
+        self._rate = rate
+        self._rng = rng
+
+    def apply(self, genes: _Genes, at_least: npt.NDArray[np.int64] | None = None) -> _Genes:
+        """Return genes after mutation.
+
+        Args:
+            genes: Shape (m, n).
+            at_least: For each row, a gene that mutates in any case.
+        """
+        mutates = self._rng.random(genes.shape) < self._rate
         if at_least is not None:
-            mutates[at_least] = True
-        return [
-            self._mutate_gene(index, gene) if mutates[index] else gene
-            for index, gene in enumerate(genes)
-        ]
+            mutates[np.arange(len(genes)), at_least] = True
+        rows, columns = np.nonzero(mutates)
+        mutated = genes.copy()
+        mutated[rows, columns] = self._move(genes[rows, columns], columns)
+        return mutated
 
-    def _mutate_gene(self, index: int, gene: float) -> float:
-        count = self._counts[index]
-        steps = self._ordered[index] and self.rng.random() < 0.5
-        if count is None:
-            if not steps:
-                return self.rng.random()
-            moved = (gene + self.rng.laplace(0.0, _STEP)) % 2.0
-            return min(moved, 2.0 - moved)
-        if count == 1:
-            return gene
-        number = min(int(gene * count), count - 1)
-        if steps:
-            distance = int(self.rng.geometric(1.0 / max(1.0, _STEP * count)))
-            moved = number + (distance if self.rng.random() < 0.5 else -distance)
-            # Reflected half a step outside the range: the only mirror under which every move
-            # keeps the probability of its reverse, so that the ends are as likely as the middle.
-            moved %= 2 * count
-            number = min(moved, 2 * count - 1 - moved)
-        else:
-            other = int(self.rng.integers(count - 1))
-            number = other + (other >= number)
-        return (number + 0.5) / count
+    def _move(self, genes: _Genes, columns: npt.NDArray[np.intp]) -> _Genes:
+        """Return another position for each of some genes, of the given parameters."""
+        steps = self._ordered[columns] & (self._rng.random(len(genes)) < 0.5)
+        up = self._rng.random(len(genes)) < 0.5
+        draws = self._rng.random((2, len(genes)))
+        counts = self._counts[columns]
+        numbers = np.minimum((genes * counts).astype(np.int64), counts - 1)
+        lengths = 1 + _geometric(draws[0], np.maximum(1.0, _STEP * counts))
+        # Reflected half a step outside the range: the only mirror under which every move keeps
+        # the probability of its reverse, so that the ends are as likely as the middle.
+        moved = (numbers + np.where(up, lengths, -lengths)) % (2 * counts)
+        stepped = np.minimum(moved, 2 * counts - 1 - moved)
+        other = (draws[1] * (counts - 1)).astype(np.int64)
+        jumped = np.minimum(other + (other >= numbers), counts - 1)
+        finite: _Genes = (np.where(steps, stepped, jumped) + 0.5) / counts
+        if not self._continuous.any():
+            return finite
+        lengths_real = -_STEP * np.log1p(-draws[0])
+        moved_real = (genes + np.where(up, lengths_real, -lengths_real)) % 2.0
+        stepped_real = np.minimum(moved_real, 2.0 - moved_real)
+        continuous = np.where(steps, stepped_real, draws[1])
+        return np.where(self._continuous[columns], continuous, finite)
+
+
+def _geometric(draws: _Genes, means: _Genes) -> npt.NDArray[np.int64]:
+    """Return whole numbers from 0 on, geometrically distributed, for draws from [0, 1).
+
+    One more than such a number has the given mean.
+    """
+    with np.errstate(divide="ignore"):  # a mean of 1: the logarithm of 0, and a quotient of 0
+        return (np.log1p(-draws) / np.log1p(-1.0 / means)).astype(np.int64)
+
+
+def _two_of(rng: np.random.Generator, count: int, times: int) -> npt.NDArray[np.int64]:
+    """Draw two different numbers below `count`, shape (2, times)."""
+    one = rng.integers(count, size=times)
+    other = rng.integers(count - 1, size=times)
+    return np.stack((one, other + (other >= one)))

@@ -1,19 +1,18 @@
-"""Random search: the yardstick for every other agent."""
+"""Uniform random search, the baseline of every comparison."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from archgym_py.agent import AskTellAgent, sample_feasible
-from archgym_py.evaluator import Trial
 from archgym_py.space import Design, Integer, ParameterSpace
 
 __all__ = ["RandomSearch"]
 
 
 class RandomSearch(AskTellAgent):
-    """Independent designs, uniform over those that satisfy the constraints.
+    """Draws designs uniformly from those that satisfy the constraints.
 
     Designs are drawn with replacement. `batch_size` is how many are evaluated at a time; it has no
     influence on which.
@@ -31,25 +30,7 @@ class RandomSearch(AskTellAgent):
         (Integer("batch_size", 1, 4096, default=64, doc="designs evaluated at a time"),)
     )
 
-    @property
-    def batch_size(self) -> int:
-        """Designs evaluated at a time."""
-        return int(self.config["batch_size"])
-
-    def ask(self, n: int) -> list[Design]:
-        """Draw designs.
-
-        Args:
-            n: How many.
-
-        Returns:
-            `n` designs of the space.
-        """
-        return [sample_feasible(self.space, self.rng) for _ in range(n)]
-
-    def tell(self, trials: Sequence[Trial]) -> None:
-        """Ignore the results.
-
-        Args:
-            trials: Trials of the designs that were asked for.
-        """
+    def propose(self) -> Sequence[Design]:
+        """Return `batch_size` designs."""
+        count = cast(int, self.config["batch_size"])
+        return sample_feasible(self.space, self.rng, count).designs

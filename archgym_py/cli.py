@@ -17,24 +17,50 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import archgym_py
 from archgym_py.config import RunConfig, parse_settings
-from archgym_py.errors import ArchGymError, ConfigError
+from archgym_py.errors import AgentError, ArchGymError, ConfigError
 from archgym_py.files import write_text
 from archgym_py.registration import ENVS
-from archgym_py.registry import AGENTS, SIMULATORS
+from archgym_py.registry import AGENTS, EXPERIMENTS, SIMULATORS
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
     from archgym_py.evaluator import Trial
 
-__all__ = ["main"]
+__all__ = ["Experiment", "main"]
 
 _BROKEN_PIPE = 128 + 13  # what a shell reports for a program that SIGPIPE ended
 _INTERRUPTED = 128 + 2
+
+
+class Experiment(Protocol):
+    """What `EXPERIMENTS` names: a class without arguments of the constructor.
+
+    Attributes:
+        doc: One line that says what is measured.
+    """
+
+    doc: str
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the options of the experiment; an epilog with examples may be set too."""
+
+    def run(self, args: argparse.Namespace, write: Callable[[str], object]) -> int:
+        """Make the experiment.
+
+        It keeps what it has finished, so that the same command continues when it was interrupted.
+
+        Args:
+            args: The options, and `command_line`.
+            write: Takes a line of the result.
+
+        Returns:
+            The exit code: 1 if some part of the experiment failed.
+        """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,7 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         SystemExit: If the arguments cannot be parsed (code 2) or ask for help (code 0).
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    parsed = _parser().parse_args(arguments)
+    # The options of experiments are in modules that other commands need not wait for.
+    parsed = _parser(experiments=arguments[:1] == ["experiment"]).parse_args(arguments)
     parsed.command_line = shlex.join(["archgym", *arguments])
     try:
         command: Callable[[argparse.Namespace], int] = parsed.handler
@@ -103,7 +130,7 @@ def _progress(total: int | None, unit: str) -> Iterator[tqdm[Any]]:
 
 
 def _list(args: argparse.Namespace) -> int:
-    sections = [args.what] if args.what else ["envs", "agents", "simulators", "workloads"]
+    sections = [args.what] if args.what else list(_SECTIONS)
     for number, section in enumerate(sections):
         if len(sections) > 1:
             _write(f"{'' if number == 0 else chr(10)}{section}")
@@ -112,8 +139,11 @@ def _list(args: argparse.Namespace) -> int:
         for name, doc in entries.items():
             _write(f"{name:<{width}}  {doc}")
             if args.verbose and section == "agents":
-                table = AGENTS.load(name).hyperparameters.describe()
+                agent = AGENTS.load(name)
+                table = agent.hyperparameters.describe()
                 _write("\n".join(f"    {line}" for line in table.splitlines()))
+                for option, meaning in agent.options.items():
+                    _write(f"    required: {option}, a string: {meaning}")
     return 0
 
 
@@ -131,12 +161,13 @@ _SECTIONS: dict[str, Callable[[], dict[str, str]]] = {
         for name in SIMULATORS.names()
     },
     "workloads": _workloads,
+    "experiments": lambda: {name: EXPERIMENTS.load(name).doc for name in EXPERIMENTS.names()},
 }
 
 
 def _run(args: argparse.Namespace) -> int:
     from archgym_py.dataset import SampleDataset
-    from archgym_py.report import Finding, check_image, comparison, plot_best_so_far
+    from archgym_py.report import Finding, check_image, comparison, plot_best_so_far, trade_offs
     from archgym_py.runner import run
 
     config = _run_config(args)
@@ -159,10 +190,11 @@ def _run(args: argparse.Namespace) -> int:
                 config,
                 resume=args.resume,
                 progress=progress,
+                tensorboard=args.tensorboard,
                 flush_rows=args.flush_rows,
                 flush_s=args.flush_s,
             )
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, AgentError):
             bar.close()
             _note("what was sampled is logged; the same command with --resume continues")
             raise
@@ -172,7 +204,8 @@ def _run(args: argparse.Namespace) -> int:
         f"{result.trials} samples ({counts}) in {result.wall_s:.1f} s, logged in {result.run_dir}"
     )
     _write("")
-    sys.stdout.write(comparison([Finding(result.log, result.best)]))
+    finding = Finding(result.log, result.best, result.pareto)
+    sys.stdout.write(comparison([finding]) + trade_offs([finding]))
     if args.plot is not None:
         plot_best_so_far(SampleDataset(result.run_dir), args.plot)
         _write(f"\nbest-so-far curve: {args.plot}")
@@ -256,9 +289,18 @@ def _replay(args: argparse.Namespace) -> int:
 
 
 def _best(args: argparse.Namespace) -> int:
-    from archgym_py.report import best_of_runs, comparison
+    from archgym_py.report import best_of_runs, comparison, trade_offs
+    from archgym_py.runner import read_state
 
-    sys.stdout.write(comparison(best_of_runs(args.dir)))
+    findings = best_of_runs(args.dir)
+    sys.stdout.write(comparison(findings) + trade_offs(findings))
+    for finding in findings:
+        ended = read_state(finding.log.folder)
+        if ended is not None and ended.state != "finished":
+            _note(
+                f"{finding.log.folder}: {ended.state} after {ended.samples} of {ended.budget} "
+                f"samples{': ' if ended.message else ''}{ended.message}"
+            )
     return 0
 
 
@@ -297,6 +339,15 @@ def _plot(args: argparse.Namespace) -> int:
     return 0
 
 
+def _experiment(args: argparse.Namespace) -> int:
+    experiment: Experiment = args.experiment
+    try:
+        return experiment.run(args, _write)
+    except KeyboardInterrupt:
+        _note("what was finished is kept; the same command continues")
+        raise
+
+
 def _count(text: str) -> int:
     """Parse a number of things."""
     if not text.isdecimal() or int(text) < 1:
@@ -304,8 +355,12 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _parser() -> argparse.ArgumentParser:
-    """Build the parser of the command line."""
+def _parser(*, experiments: bool) -> argparse.ArgumentParser:
+    """Build the parser of the command line.
+
+    Args:
+        experiments: Whether to load the experiments and their options.
+    """
     parser = argparse.ArgumentParser(
         prog="archgym",
         description="Search agents design hardware: run searches, read their logs.",
@@ -355,6 +410,9 @@ def _parser() -> argparse.ArgumentParser:
         "--resume", action="store_true", help="continue the run if it was begun before"
     )
     command.add_argument("--plot", metavar="FILE", type=Path, help="draw the curve of best-so-far")
+    command.add_argument(
+        "--tensorboard", metavar="DIR", type=Path, help="TensorBoard logs of an agent that learns"
+    )
     command.add_argument(
         "--flush-rows",
         metavar="N",
@@ -420,6 +478,22 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--out", metavar="FILE", type=Path, required=True, help="image to write: png, pdf or svg"
     )
+
+    command = add(
+        "experiment", _experiment, "make a measurement of many runs", _EXAMPLES["experiment"]
+    )
+    if experiments:
+        studies = command.add_subparsers(required=True, metavar="NAME")
+        for name in EXPERIMENTS.names():
+            experiment: Experiment = EXPERIMENTS.load(name)()
+            study = studies.add_parser(
+                name,
+                help=experiment.doc,
+                description=f"{experiment.doc[0].upper()}{experiment.doc[1:]}.",
+                formatter_class=argparse.RawDescriptionHelpFormatter,
+            )
+            experiment.add_arguments(study)
+            study.set_defaults(experiment=experiment)
     return parser
 
 
@@ -451,6 +525,9 @@ kwargs are arguments of the environment and may be left out; a failed design has
       --maximize row_hit_rate --out optima.json""",
     "plot": """\
   archgym plot runs --out best_so_far.png""",
+    "experiment": """\
+  archgym experiment agents --help
+  archgym experiment defaults --agents genetic""",
 }
 
 

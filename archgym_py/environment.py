@@ -27,9 +27,9 @@ from archgym_py.errors import ActionError, ConfigError, did_you_mean
 from archgym_py.evaluator import Evaluator, Recorder, Trial
 from archgym_py.objective import Objective, parse_objective
 from archgym_py.simulator import Simulator, Status
-from archgym_py.space import Design, ParameterSpace
+from archgym_py.space import Design, Parameter, ParameterSpace, Value
 
-__all__ = ["DesignEnv", "DesignVectorEnv", "SequentialDesignEnv"]
+__all__ = ["DesignEnv", "DesignVectorEnv", "SequentialDesignEnv", "step_space", "step_value"]
 
 
 class DesignEnv(gym.Env[npt.NDArray[np.float32], Any]):
@@ -182,6 +182,36 @@ class DesignEnv(gym.Env[npt.NDArray[np.float32], Any]):
         )
         return self._evaluator
 
+    def view(self, *, sequential: bool, action: str) -> DesignEnv:
+        """Return the same problem with other steps or actions, on the same evaluator.
+
+        A learner whose algorithm takes one kind of action only can so be given any environment:
+        designs are still counted, cached and recorded in one place.
+
+        Args:
+            sequential: Whether a step sets one parameter (`SequentialDesignEnv`) or makes a whole
+                design.
+            action: Kind of action: "multidiscrete" or "box"; of a sequential view "discrete" or
+                "box".
+
+        Returns:
+            A new environment. Its evaluator is this one's at present; closing either closes the
+            simulator of both.
+
+        Raises:
+            ConfigError: If the kind of action is unknown.
+            SpaceError: If the kind of action cannot express every design.
+        """
+        view = (SequentialDesignEnv if sequential else DesignEnv)(
+            self.space,
+            self.simulator,
+            self._objective_spec,
+            action=action,
+            baseline=self._baseline,
+        )
+        view._evaluator = self.evaluator
+        return view
+
     # ---- Gymnasium -----------------------------------------------------------------------------
 
     def reset(
@@ -219,7 +249,7 @@ class DesignEnv(gym.Env[npt.NDArray[np.float32], Any]):
             ActionError: If the action has the wrong shape, type or range.
             BudgetExhausted: If the evaluator's budget is spent.
         """
-        return self._finish(self.design_from_action(action))
+        return self.step_design(self.design_from_action(action))
 
     def design_from_action(self, action: Any) -> Design:
         """Return the design that an action stands for.
@@ -249,9 +279,21 @@ class DesignEnv(gym.Env[npt.NDArray[np.float32], Any]):
     def _make_observation_space(self) -> gym.Space[Any]:
         return gym.spaces.Box(0.0, 1.0, (self._scales.size,), np.float32)
 
-    def _finish(
+    def step_design(
         self, design: Design
     ) -> tuple[npt.NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        """Evaluate a design, as `step` does with the one that an action stands for.
+
+        Args:
+            design: A design of the space.
+
+        Returns:
+            Observation, reward, True (terminated), False (truncated) and info.
+
+        Raises:
+            DesignError: If the design is not in the space.
+            BudgetExhausted: If the evaluator's budget is spent.
+        """
         trial = self.evaluator.evaluate(design)
         self._last = trial
         return self._scales.observe(trial), trial.reward, True, False, _trial_info(trial)
@@ -334,7 +376,7 @@ class SequentialDesignEnv(DesignEnv):
         """
         super().reset(seed=seed, options=options)
         self._partial = {}
-        return self._observe_partial(), {}
+        return self.observe(self._partial), {}
 
     def step(
         self, action: Any
@@ -355,17 +397,12 @@ class SequentialDesignEnv(DesignEnv):
         if len(self._partial) == len(self.space.parameters):
             raise gym.error.ResetNeeded("the design is complete: call reset() to start another.")
         parameter = self.space.parameters[len(self._partial)]
-        if self.action == "box":
-            value = parameter.from_unit(self._position(action))
-        else:
-            count = parameter.cardinality
-            assert count is not None  # the space has no multidiscrete form otherwise
-            value = parameter.value_at(self._number(action) * count // self._action_count)
+        value = step_value(self.space, parameter, action, self.action)
         self._partial[parameter.name] = value
         if len(self._partial) < len(self.space.parameters):
-            return self._observe_partial(), 0.0, False, False, {}
-        _, reward, terminated, truncated, info = self._finish(self._partial)
-        return self._observe_partial(), reward, terminated, truncated, info
+            return self.observe(self._partial), 0.0, False, False, {}
+        _, reward, terminated, truncated, info = self.step_design(self._partial)
+        return self.observe(self._partial), reward, terminated, truncated, info
 
     def design_from_action(self, action: Any) -> Design:
         """Refuse: one action of this environment is not a design."""
@@ -381,53 +418,93 @@ class SequentialDesignEnv(DesignEnv):
         return "\n".join(f"{name:<24} {self._partial.get(name, '-')}" for name in self.space.names)
 
     def _make_action_space(self) -> gym.Space[Any]:
-        if self.action == "box":
-            self.space.action_space("box")  # refuses what 32-bit floats cannot tell apart
-            return gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
-        whole = self.space.action_space("multidiscrete")
-        assert isinstance(whole, gym.spaces.MultiDiscrete)
-        self._action_count = int(whole.nvec.max())
-        return gym.spaces.Discrete(self._action_count)
+        return step_space(self.space, self.action)
 
     def _make_observation_space(self) -> gym.Space[Any]:
         n = len(self.space.parameters)
         low = np.concatenate([np.full(n, -1.0), np.zeros(n)]).astype(np.float32)
         return gym.spaces.Box(low, np.ones(2 * n, np.float32), dtype=np.float32)
 
-    def _observe_partial(self) -> npt.NDArray[np.float32]:
-        n, done = len(self.space.parameters), len(self._partial)
+    def observe(self, partial: Design) -> npt.NDArray[np.float32]:
+        """Return the observation of a design of which the first parameters are set.
+
+        Args:
+            partial: Values of the first parameters, in order.
+
+        Returns:
+            A member of `observation_space`.
+        """
+        n, done = len(self.space.parameters), len(partial)
         observation = np.zeros(2 * n, np.float32)
         observation[done:n] = -1.0
         for index, parameter in enumerate(self.space.parameters[:done]):
-            observation[index] = parameter.to_unit(self._partial[parameter.name])
+            observation[index] = parameter.to_unit(partial[parameter.name])
         if done < n:
             observation[n + done] = 1.0
         return observation
 
-    def _number(self, action: Any) -> int:
-        array = np.asarray(action)
-        if array.dtype.kind not in "iu" or array.shape != ():
-            raise ActionError(
-                f"an action is one integer, got dtype {array.dtype} and shape {array.shape}."
-            )
-        number = int(array)
-        if not 0 <= number < self._action_count:
-            raise ActionError(f"an action must lie in 0..{self._action_count - 1}, got {number}.")
-        return number
 
-    def _position(self, action: Any) -> float:
-        array = np.asarray(action)
+def step_space(space: ParameterSpace, kind: str) -> gym.Space[Any]:
+    """Return the action space of a step that sets one parameter.
+
+    Args:
+        space: The designs.
+        kind: "discrete" or "box".
+
+    Returns:
+        A new Gymnasium space; see `SequentialDesignEnv` for what its members mean.
+
+    Raises:
+        SpaceError: If the kind of action cannot express every design.
+    """
+    if kind == "box":
+        space.action_space("box")  # refuses what 32-bit floats cannot tell apart
+        return gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
+    space.action_space("multidiscrete")  # refuses continuous parameters
+    return gym.spaces.Discrete(_most_values(space))
+
+
+def step_value(space: ParameterSpace, parameter: Parameter, action: Any, kind: str) -> Value:
+    """Return the value that an action gives to a parameter in a sequential environment.
+
+    Args:
+        space: The designs.
+        parameter: A parameter of the space.
+        action: A member of `step_space(space, kind)`.
+        kind: "discrete" or "box".
+
+    Returns:
+        A value of the parameter.
+
+    Raises:
+        ActionError: If the action has the wrong shape, type or range.
+    """
+    array = np.asarray(action)
+    if kind == "box":
         if array.dtype.kind not in "fiu" or array.shape != (1,):
             raise ActionError(
                 f"an action is a vector of one number, got dtype {array.dtype} and shape "
                 f"{array.shape}."
             )
-        number = float(array[0])
-        if not -1.0 <= number <= 1.0:  # also refuses NaN
+        position = float(array[0])
+        if not -1.0 <= position <= 1.0:  # also refuses NaN
             raise ActionError(
-                f"an action must lie in [-1, 1], got {number}. Clip or rescale it before."
+                f"an action must lie in [-1, 1], got {position}. Clip or rescale it before."
             )
-        return (number + 1.0) / 2.0
+        return parameter.from_unit((position + 1.0) / 2.0)
+    if array.dtype.kind not in "iu" or array.shape != ():
+        raise ActionError(
+            f"an action is one integer, got dtype {array.dtype} and shape {array.shape}."
+        )
+    number, most = int(array), _most_values(space)
+    if not 0 <= number < most:
+        raise ActionError(f"an action must lie in 0..{most - 1}, got {number}.")
+    return parameter.value_at(number * (parameter.cardinality or 1) // most)
+
+
+def _most_values(space: ParameterSpace) -> int:
+    """Return the largest number of values that a parameter of a finite space has."""
+    return max(parameter.cardinality or 0 for parameter in space.parameters)
 
 
 class DesignVectorEnv(VectorEnv[npt.NDArray[np.float32], npt.NDArray[Any], npt.NDArray[Any]]):

@@ -8,10 +8,13 @@ nothing else. Errors about a bad argument also derive from the builtin that a re
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = [
     "ActionError",
+    "AgentError",
     "ArchGymError",
     "BudgetExhausted",
     "ConfigError",
@@ -24,6 +27,7 @@ __all__ = [
     "TraceError",
     "UnknownNameError",
     "did_you_mean",
+    "require",
 ]
 
 
@@ -45,6 +49,10 @@ class ActionError(ArchGymError, ValueError):
 
 class ConfigError(ArchGymError, ValueError):
     """A configuration or an objective cannot be understood."""
+
+
+class AgentError(ArchGymError):
+    """An agent cannot go on, for a reason outside of the library."""
 
 
 class UnknownNameError(ArchGymError, LookupError):
@@ -104,3 +112,34 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if close:
         return f" Did you mean {folded[close[0]]!r}?"
     return f" Known: {', '.join(names)}." if names else " None are known."
+
+
+def require(module: str, *, extra: str) -> Any:
+    """Import a library that the light install leaves out.
+
+    Args:
+        module: Name of the module to import.
+        extra: Extra of this package that installs it.
+
+    Returns:
+        The module.
+
+    Raises:
+        ConfigError: If it is not installed.
+
+    Examples:
+        >>> require("json", extra="agents").loads("[1]")
+        [1]
+        >>> require("no_such_library", extra="agents")
+        Traceback (most recent call last):
+        archgym_py.errors.ConfigError: this needs no_such_library. Install it with: pip install \
+'archgym_py[agents]'
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise  # the library is there, and something is wrong with it
+        raise ConfigError(
+            f"this needs {error.name}. Install it with: pip install 'archgym_py[{extra}]'"
+        ) from error

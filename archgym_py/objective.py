@@ -9,6 +9,7 @@ specification                                     reward
                                                   relative excess (weight 3 for the energy)
 `pareto:total_time_ns,energy_pj`                  a vector of log(baseline / value), whose mean is
                                                   the scalar reward
+`pareto:total_time_ns=1e5,energy_pj=2e8`          the same with a reference point of your own
 `archgym:average_power_mw=1000`                   the published target / abs(value - target)
 ================================================= ===============================================
 
@@ -42,6 +43,10 @@ __all__ = [
 _FAILURE_MARGIN = 1.0
 """How far a failure lies below the worst feasible reward, at least."""
 
+_REFERENCE_FACTOR = 2.0
+"""The reference point, in terms of the default design's metrics. Like every choice of it this is a
+convention: far enough that designs which give up much of one goal for another still count."""
+
 
 class Objective(ABC):
     """Maps evaluations to rewards.
@@ -58,7 +63,11 @@ class Objective(ABC):
         reward_high: An upper bound of it.
         failure_reward: Reward of an evaluation without metrics, below `reward_low`.
         failure_vector: The same for each entry of the reward vector.
+        reference: The reward vector against which hypervolumes are measured; None where there is
+            one goal, and best means best.
     """
+
+    reference: tuple[float, ...] | None = None
 
     def __init__(
         self, name: str, metrics: Iterable[str], bounds: Sequence[tuple[float, float]]
@@ -169,23 +178,52 @@ class Pareto(Objective):
 
     Args:
         goals: Names of the metrics, one for each entry of the reward vector.
+        reference: The value of each of them, in its unit, at the reference point of the
+            hypervolume (see `pareto`); twice the default design's where left out.
         metrics: The metrics of the simulator.
         baseline: Metrics of the default design.
 
     Raises:
-        ConfigError: If a metric does not exist, can be zero or is named twice.
+        ConfigError: If a metric does not exist, can be zero or is named twice, or the reference
+            point is not of these metrics.
+
+    Examples:
+        >>> metrics = (Metric("time_ns", "ns", 1, 1e6), Metric("energy_pj", "pJ", 1, 1e6))
+        >>> baseline = {"time_ns": 400.0, "energy_pj": 50.0}
+        >>> limits = {"time_ns": 400, "energy_pj": 100}
+        >>> both = Pareto(["time_ns", "energy_pj"], limits, metrics=metrics, baseline=baseline)
+        >>> both.name
+        'pareto:time_ns=400.0,energy_pj=100.0'
+        >>> [round(reward, 3) for reward in both.reference]
+        [0.0, -0.693]
     """
 
+    reference: tuple[float, ...]
+
     def __init__(
-        self, goals: Sequence[str], *, metrics: Sequence[Metric], baseline: Mapping[str, float]
+        self,
+        goals: Sequence[str],
+        reference: Mapping[str, float] | None = None,
+        *,
+        metrics: Sequence[Metric],
+        baseline: Mapping[str, float],
     ) -> None:
         if isinstance(goals, str) or not goals or len(set(goals)) < len(goals):
             raise ConfigError(
                 f"objective 'pareto' needs a list of different metrics, got {goals!r}."
             )
-        name = "pareto:" + ",".join(map(str, goals))
+        limits = _positive_numbers("pareto", reference) if reference else {}
+        if limits and set(limits) != set(goals):
+            raise ConfigError(
+                f"objective 'pareto': the reference point has {', '.join(limits)}, the goals are "
+                f"{', '.join(goals)}. Give the value of every goal, or of none."
+            )
+        name = "pareto:" + ",".join(f"{m}={limits[m]!r}" if limits else str(m) for m in goals)
         self._ratios = [_LogRatio(name, metric, metrics, baseline) for metric in goals]
         super().__init__(name, goals, [(ratio.low, ratio.high) for ratio in self._ratios])
+        self.reference = tuple(
+            ratio(limits) if limits else -math.log(_REFERENCE_FACTOR) for ratio in self._ratios
+        )
 
     def reward(self, evaluation: Evaluation) -> float:
         """Return the mean of the reward vector."""
@@ -320,8 +358,9 @@ def parse_objective(
     Args:
         spec: A string as in the table of this module, or a mapping with the "kind" and the
             arguments of the class: "metric" for `minimize`, "exponents" for `product`, "targets"
-            and perhaps "weights" for `target`, "goals" for `pareto`, "targets" and perhaps "cap"
-            for `archgym`. For example `{"kind": "target", "targets": {"latency_mean_ns": 100}}`.
+            and perhaps "weights" for `target`, "goals" and perhaps "reference" for `pareto`,
+            "targets" and perhaps "cap" for `archgym`. For example
+            `{"kind": "target", "targets": {"latency_mean_ns": 100}}`.
         metrics: The metrics of the simulator.
         baseline: Metrics of the default design.
 
@@ -372,7 +411,7 @@ _KINDS: dict[str, tuple[Callable[..., Objective], tuple[str, ...], str]] = {
     "minimize": (Minimize, ("metric",), "minimize:total_time_ns"),
     "product": (Product, ("exponents",), "product:total_time_ns^2*energy_pj"),
     "target": (Target, ("targets", "weights"), "target:total_time_ns=1e5,energy_pj=2e8@3"),
-    "pareto": (Pareto, ("goals",), "pareto:total_time_ns,energy_pj"),
+    "pareto": (Pareto, ("goals", "reference"), "pareto:total_time_ns,energy_pj"),
     "archgym": (ArchGymTarget, ("targets", "cap"), "archgym:average_power_mw=1000"),
 }
 """Class, arguments (the first one is required) and an example of each kind of objective."""
@@ -388,7 +427,11 @@ def _parse_arguments(kind: str, text: str) -> dict[str, Any]:
         case "product":
             return {"exponents": _parse_pairs(kind, text.split("*"), "^", default="1")}
         case "pareto":
-            return {"goals": [goal.strip() for goal in text.split(",")]}
+            goals = [goal.strip() for goal in text.split(",")]
+            if "=" not in text:
+                return {"goals": goals}
+            reference = _parse_pairs(kind, goals, "=")
+            return {"goals": list(reference), "reference": reference}
         case "target":
             pairs = _parse_pairs(kind, text.split(","), "=")
             parts = {metric: value.partition("@") for metric, value in pairs.items()}

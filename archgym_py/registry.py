@@ -1,4 +1,4 @@
-"""Names of the agents and simulators that come with the library.
+"""Names of the agents, experiments and simulators that come with the library.
 
 A registry holds strings and imports what they name on first use: listing the names costs nothing,
 and the core never imports an agent or a simulator.
@@ -12,7 +12,7 @@ from typing import Any
 
 from archgym_py.errors import ConfigError, UnknownNameError, did_you_mean
 
-__all__ = ["AGENTS", "SIMULATORS", "Registry"]
+__all__ = ["AGENTS", "EXPERIMENTS", "SIMULATORS", "Registry"]
 
 
 class Registry:
@@ -80,8 +80,31 @@ class Registry:
 AGENTS = Registry(
     "agent",
     {
+        "a2c": "archgym_py.agents.a2c:A2C",
+        "ant_colony": "archgym_py.agents.ant_colony:AntColony",
+        "bayesian": "archgym_py.agents.bayesian:Bayesian",
+        "cma_es": "archgym_py.agents.cma_es:CMAES",
+        "dqn": "archgym_py.agents.dqn:DQN",
+        "external": "archgym_py.agents.external:External",
         "genetic": "archgym_py.agents.genetic:Genetic",
+        "grid": "archgym_py.agents.grid:Grid",
+        "local_search": "archgym_py.agents.local_search:LocalSearch",
+        "multi_agent": "archgym_py.agents.multi_agent:MultiAgent",
+        "nsga2": "archgym_py.agents.nsga2:NSGA2",
+        "policy_gradient": "archgym_py.agents.policy_gradient:PolicyGradient",
+        "ppo": "archgym_py.agents.ppo:PPO",
+        "quasi_random": "archgym_py.agents.quasi_random:QuasiRandom",
         "random_search": "archgym_py.agents.random_search:RandomSearch",
+        "sac": "archgym_py.agents.sac:SAC",
+        "simulated_annealing": "archgym_py.agents.simulated_annealing:SimulatedAnnealing",
+        "td3": "archgym_py.agents.td3:TD3",
+    },
+)
+EXPERIMENTS = Registry(
+    "experiment",
+    {
+        "agents": "archgym_py.experiments.agents:AgentsExperiment",
+        "defaults": "archgym_py.experiments.defaults:DefaultsExperiment",
     },
 )
 SIMULATORS = Registry(

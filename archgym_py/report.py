@@ -1,13 +1,14 @@
-"""What logged runs found: tables of the best designs, and curves of best-so-far against samples."""
+"""What logged runs found: tables of the best designs, and curves of progress against samples."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,11 @@ from archgym_py.errors import ConfigError
 from archgym_py.evaluator import Trial
 from archgym_py.files import atomic_path
 from archgym_py.log import RunInfo
+from archgym_py.pareto import ParetoArchive, goals_of, reference_of
 from archgym_py.simulator import Status
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = [
     "Curve",
@@ -27,11 +32,16 @@ __all__ = [
     "check_image",
     "comparison",
     "curves",
+    "hypervolume_so_far",
     "plot_best_so_far",
+    "trade_offs",
 ]
 
+_REWARD = "best reward so far"
+_HYPERVOLUME = "hypervolume so far"
 _IMAGES = (".png", ".pdf", ".svg")
 _TABLE_RUNS = 4  # columns of runs that fit beside the default design on a wide terminal
+_FRONT_ROWS = 20  # designs of a front that are worth reading on a terminal
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 
@@ -43,18 +53,24 @@ class Finding:
     Attributes:
         log: The run.
         best: Its feasible sample with the highest reward; None where no sample is feasible.
+        pareto: Its best trade-offs where the objective has several goals and a sample is feasible,
+            else None.
     """
 
     log: LoggedRun
     best: Trial | None
+    pareto: ParetoArchive | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """How the best reward so far grows with the samples, over runs that differ in their seed.
+    """How what was found grows with the samples, over runs that differ in their seed.
+
+    That is the best reward so far, and with several goals the hypervolume so far.
 
     Attributes:
         label: The agent, with those hyperparameters in which it differs from other curves.
+        measure: What is drawn.
         runs: Number of runs.
         median: Median over the runs after 1, 2, ... samples, shape (longest run,). NaN as long as
             no run has found a feasible design.
@@ -63,6 +79,7 @@ class Curve:
     """
 
     label: str
+    measure: str
     runs: int
     median: FloatArray
     low: FloatArray
@@ -81,8 +98,17 @@ def best_of_runs(path: str | Path) -> list[Finding]:
     Raises:
         DatasetError: If there is no log, or a file cannot be read.
     """
-    logs = _sorted(SampleDataset(path).runs())
-    return [Finding(log, SampleDataset(log.folder).best()) for log in logs]
+    findings = []
+    for log in _sorted(SampleDataset(path).runs()):
+        samples = SampleDataset(log.folder)
+        best = samples.best()
+        reference = None if best is None else reference_of(log.info.objective, best)
+        archive = None if reference is None else ParetoArchive(reference)
+        if archive is not None:
+            for trial in samples.trials():
+                archive.add(trial)
+        findings.append(Finding(log, best, archive))
+    return findings
 
 
 def comparison(findings: Iterable[Finding]) -> str:
@@ -107,6 +133,22 @@ def comparison(findings: Iterable[Finding]) -> str:
     return "\n\n".join(tables) + "\n"
 
 
+def trade_offs(findings: Iterable[Finding]) -> str:
+    """List the designs among which several goals leave the choice, with their hypervolume.
+
+    Args:
+        findings: Runs on any number of environments; those with one goal are left out.
+
+    Returns:
+        Tables as text, one for each run, the best in the first goal first; "" where there is none.
+    """
+    return "".join(
+        f"\n{_front(finding.log, finding.pareto)}\n"
+        for finding in findings
+        if finding.pareto is not None
+    )
+
+
 def best_so_far(rewards: npt.ArrayLike, feasible: npt.ArrayLike) -> FloatArray:
     """Return the highest feasible reward of each prefix of a run.
 
@@ -125,6 +167,29 @@ def best_so_far(rewards: npt.ArrayLike, feasible: npt.ArrayLike) -> FloatArray:
     return np.where(np.isneginf(best), np.nan, best)
 
 
+def hypervolume_so_far(trials: Iterable[Trial], reference: Sequence[float]) -> FloatArray:
+    """Return the hypervolume of each prefix of a run.
+
+    Args:
+        trials: The samples of the run in their order.
+        reference: The reference point, see `archgym_py.pareto`.
+
+    Returns:
+        Shape (samples,).
+
+    Raises:
+        ConfigError: If moocore is not installed.
+    """
+    archive = ParetoArchive(reference)
+    volumes: list[float] = []
+    for trial in trials:
+        if archive.add(trial) or not volumes:
+            volumes.append(archive.hypervolume())
+        else:
+            volumes.append(volumes[-1])
+    return np.array(volumes)
+
+
 def curves(dataset: SampleDataset) -> dict[str, list[Curve]]:
     """Summarise runs as curves, one for each agent and problem.
 
@@ -138,16 +203,15 @@ def curves(dataset: SampleDataset) -> dict[str, list[Curve]]:
         DatasetError: If a file cannot be read.
     """
     problems: dict[str, dict[tuple[str, str], list[FloatArray]]] = {}
+    measures: dict[str, str] = {}
     for log in _sorted(dataset.runs()):
-        table = SampleDataset(log.folder).table(["reward", "status"])
-        feasible = np.array(table.column("status").to_pylist()) == Status.OK.value
-        agents = problems.setdefault(_problem(log.info), {})
-        agents.setdefault((log.info.agent, log.info.agent_config), []).append(
-            best_so_far(table.column("reward").to_numpy(), feasible)
-        )
+        problem = _problem(log.info)
+        measures[problem] = _HYPERVOLUME if goals_of(log.info.objective) else _REWARD
+        agents = problems.setdefault(problem, {})
+        agents.setdefault((log.info.agent, log.info.agent_config), []).append(_progress(log))
     return {
         problem: [
-            _curve(label, runs)
+            _curve(label, measures[problem], runs)
             for label, runs in zip(_labels(list(agents)), agents.values(), strict=True)
         ]
         for problem, agents in problems.items()
@@ -178,10 +242,11 @@ def check_image(path: str | Path) -> None:
 
 
 def plot_best_so_far(dataset: SampleDataset, path: str | Path) -> None:
-    """Draw the best reward so far against the samples.
+    """Draw the best reward so far, or with several goals the hypervolume, against the samples.
 
     A line for each agent, the median of its runs; a band from the worst to the best of them; a
-    dashed line for the default design; a panel for each problem.
+    dashed line for the default design; a panel for each problem. A problem with two goals has a
+    second panel with the front of each run.
 
     Args:
         dataset: The runs.
@@ -197,10 +262,14 @@ def plot_best_so_far(dataset: SampleDataset, path: str | Path) -> None:
     from matplotlib.figure import Figure
 
     problems = curves(dataset)
-    figure = Figure(figsize=(7.0, 4.0 * len(problems)), layout="constrained")
+    fronts = _fronts_of_two(dataset)
+    rows = len(problems) + len(fronts)
+    figure = Figure(figsize=(7.0, 4.0 * rows), layout="constrained")
     defaults = {_problem(log.info): log.default.reward for log in dataset.runs() if log.default}
-    panels = figure.subplots(len(problems), squeeze=False)[:, 0]
-    for panel, (problem, lines) in zip(panels, problems.items(), strict=True):
+    panels = iter(figure.subplots(rows, squeeze=False)[:, 0])
+    for problem, lines in problems.items():
+        panel = next(panels)
+        measure = lines[0].measure
         for line in lines:
             samples = np.arange(1, len(line.median) + 1)
             runs = f" ({line.runs} runs)" if line.runs > 1 else ""
@@ -215,14 +284,16 @@ def plot_best_so_far(dataset: SampleDataset, path: str | Path) -> None:
                     alpha=0.2,
                     linewidth=0,
                 )
-        if problem in defaults:
+        if problem in defaults and measure == _REWARD:
             panel.axhline(defaults[problem], color="black", ls="--", lw=1, label="default design")
         panel.set_title(problem, fontsize="small", wrap=True)
         panel.set_xscale("log")  # most of what is gained is gained early
         panel.set_xlabel("samples")
-        panel.set_ylabel("best reward so far")
+        panel.set_ylabel(measure)
         panel.legend(loc="lower right")
         panel.grid(alpha=0.3)
+        if problem in fronts:
+            _draw_fronts(next(panels), problem, fronts[problem])
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format=path.suffix.removeprefix("."), dpi=150)
 
@@ -259,7 +330,7 @@ def _labels(agents: Sequence[tuple[str, str]]) -> list[str]:
     return labels
 
 
-def _curve(label: str, runs: Sequence[FloatArray]) -> Curve:
+def _curve(label: str, measure: str, runs: Sequence[FloatArray]) -> Curve:
     """Summarise runs, each over the samples that it has."""
     values = np.full((len(runs), max(map(len, runs))), np.nan)
     for row, run in zip(values, runs, strict=True):
@@ -269,7 +340,89 @@ def _curve(label: str, runs: Sequence[FloatArray]) -> Curve:
     median[known] = np.nanmedian(values[:, known], axis=0)
     low[known] = np.nanmin(values[:, known], axis=0)
     high[known] = np.nanmax(values[:, known], axis=0)
-    return Curve(label, len(runs), median, low, high)
+    return Curve(label, measure, len(runs), median, low, high)
+
+
+def _progress(log: LoggedRun) -> FloatArray:
+    """Return the hypervolume of each prefix of a run, or where it has one goal its best reward."""
+    samples = SampleDataset(log.folder)
+    best = samples.best()
+    reference = None if best is None else reference_of(log.info.objective, best)
+    if reference is not None:
+        return hypervolume_so_far(samples.trials(), reference)
+    table = samples.table(["reward", "status"])
+    feasible = np.array(table.column("status").to_pylist()) == Status.OK.value
+    return best_so_far(table.column("reward").to_numpy(), feasible)
+
+
+def _fronts_of_two(dataset: SampleDataset) -> dict[str, list[Finding]]:
+    """Return the runs with two goals by problem."""
+    fronts: dict[str, list[Finding]] = {}
+    for finding in best_of_runs(dataset.path):
+        if finding.pareto is not None and len(finding.pareto.reference) == 2:
+            fronts.setdefault(_problem(finding.log.info), []).append(finding)
+    return fronts
+
+
+def _draw_fronts(panel: Axes, problem: str, findings: Sequence[Finding]) -> None:
+    """Draw the front of each run, in the units of the two metrics."""
+    agents = list(dict.fromkeys((f.log.info.agent, f.log.info.agent_config) for f in findings))
+    labels = dict(zip(agents, _labels(agents), strict=True))
+    shown: set[str] = set()
+    for finding in findings:
+        archive, info = cast(ParetoArchive, finding.pareto), finding.log.info
+        one, other = goals_of(info.objective)
+        front = archive.front
+        label = labels[info.agent, info.agent_config]
+        panel.step(
+            [trial.metrics[one] for trial in front],
+            [trial.metrics[other] for trial in front],
+            where="post",
+            marker=".",
+            lw=1,
+            color=f"C{agents.index((info.agent, info.agent_config)) % 10}",
+            label=label if label not in shown else None,
+        )
+        shown.add(label)
+        panel.set_xlabel(f"{one} ({finding.log.units[one]})")
+        panel.set_ylabel(f"{other} ({finding.log.units[other]})")
+    if default := findings[0].log.default:
+        panel.plot(default.metrics[one], default.metrics[other], "k+", label="default design")
+    panel.set_title(f"designs that no other dominates: {problem}", fontsize="small", wrap=True)
+    panel.legend()
+    panel.grid(alpha=0.3)
+
+
+def _front(log: LoggedRun, archive: ParetoArchive) -> str:
+    """Write the front of a run."""
+    goals, front = goals_of(log.info.objective), archive.front
+    # What a metric is at the reference point follows from any trial, as rewards are logarithms.
+    limits = {
+        goal: front[0].metrics[goal] * math.exp(reward - limit)
+        for goal, reward, limit in zip(goals, front[0].rewards, archive.reference, strict=True)
+    }
+    point = ", ".join(f"{goal} {limits[goal]:.6g} {log.units[goal]}" for goal in goals)
+    try:
+        volume = f"{archive.hypervolume():.6g}"
+    except ConfigError as error:
+        volume = f"not known: {error}"
+    rows = [["sample", *(f"{goal} ({log.units[goal]})" for goal in goals)]]
+    rows += [
+        [f"{trial.index + 1}", *(f"{trial.metrics[goal]:.6g}" for goal in goals)]
+        for trial in front[:_FRONT_ROWS]
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        f"{log.info.agent} seed {log.info.seed}: {len(front)} designs that no other dominates",
+        f"hypervolume {volume} (reference point: {point})",
+        *(
+            "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+            for row in rows
+        ),
+    ]
+    if len(front) > _FRONT_ROWS:
+        lines.append(f"and {len(front) - _FRONT_ROWS} more")
+    return "\n".join(lines)
 
 
 def _table(group: Sequence[Finding]) -> str:

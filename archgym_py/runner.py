@@ -6,12 +6,13 @@ import fcntl
 import functools
 import importlib
 import inspect
+import json
 import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +26,49 @@ from archgym_py.dataset import LoggedRun, SampleDataset
 from archgym_py.environment import DesignEnv
 from archgym_py.errors import ArchGymError, ConfigError, UnknownNameError, did_you_mean
 from archgym_py.evaluator import Evaluator, Trial
+from archgym_py.files import write_text
 from archgym_py.log import DatasetError, DefaultResult, RunInfo, read_history, run_folder
 from archgym_py.objective import Objective
+from archgym_py.pareto import ParetoArchive
 from archgym_py.recorder import ParquetRecorder
 from archgym_py.registration import ENVS, register_all
 from archgym_py.registry import AGENTS
 from archgym_py.simulator import Evaluation, Status
 
-__all__ = ["CONFIG_NAME", "RunResult", "make_env", "metrics_evaluator", "run"]
+__all__ = [
+    "CONFIG_NAME",
+    "STATE_NAME",
+    "RunResult",
+    "RunState",
+    "make_env",
+    "metrics_evaluator",
+    "read_state",
+    "run",
+]
 
 CONFIG_NAME = "_run.yaml"
 """File beside the log that holds the configuration of its run. Readers of a folder of Parquet files
 pass over names that begin with an underscore."""
+
+STATE_NAME = "_state.json"
+"""File beside the log that says how the run ended; missing while it runs, and if it was killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """How the last attempt at a run ended.
+
+    Attributes:
+        state: "finished", "interrupted" by the user, or "failed".
+        samples: Number of samples taken.
+        budget: Number of samples wanted.
+        message: Why it failed, "" where it did not.
+    """
+
+    state: str
+    samples: int
+    budget: int
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +82,7 @@ class RunResult:
         counts: Number of samples by status; a status that did not occur is left out.
         best: The feasible sample with the highest reward, the first of equals; None where no
             sample is feasible.
+        pareto: The best trade-offs where the objective has several goals, else None.
         wall_s: Seconds that this call took; earlier attempts not included.
     """
 
@@ -58,6 +91,7 @@ class RunResult:
     trials: int
     counts: Mapping[Status, int]
     best: Trial | None
+    pareto: ParetoArchive | None
     wall_s: float
 
     @property
@@ -128,12 +162,14 @@ def run(
     *,
     resume: bool = False,
     progress: Callable[[Trial], None] | None = None,
+    tensorboard: str | Path | None = None,
     flush_rows: int = 1000,
     flush_s: float = 5.0,
 ) -> RunResult:
     """Run a search and log every sample.
 
-    The run's configuration is saved as `_run.yaml` beside its log. A run that was interrupted or
+    The run's configuration is saved as `_run.yaml` beside its log, how it ended as `_state.json`,
+    and the policy of an agent that learned one beside them. A run that was interrupted or
     killed has lost at most the samples that were not written yet; it goes on with `resume` to the
     same samples as if nothing had happened.
 
@@ -142,6 +178,7 @@ def run(
         resume: Whether to continue a run that is logged already; one that is finished returns its
             result at once, one that is not logged starts.
         progress: Called with every new sample, after it was handed to the log.
+        tensorboard: Folder for TensorBoard logs of the agent's learning; None for none.
         flush_rows: Samples after which a part of the log is written.
         flush_s: Seconds after which the next sample causes a part to be written.
 
@@ -154,6 +191,7 @@ def run(
         UnknownNameError: If there is no such environment or agent.
         DatasetError: If the log cannot be read or cannot be continued.
         ReplayMismatch: If the agent does not repeat the samples that are logged.
+        AgentError: If the agent cannot go on. What was sampled is logged.
         OSError: If the log cannot be written.
 
     Examples:
@@ -171,6 +209,8 @@ def run(
     env = make_env(config.env, config.env_kwargs)
     try:
         agent = agent_class(env.space, seed=config.seed, **config.agent_kwargs)
+        if tensorboard is not None:
+            agent.log_to_tensorboard(Path(tensorboard))
         info = _describe(config, env, agent)
         run_dir = run_folder(config.out, info)
         saved = run_dir / CONFIG_NAME
@@ -197,16 +237,19 @@ def run(
                 ),
                 history,
                 progress,
+                env.objective.reference,
             )
-            try:
-                if len(history) < config.budget:
-                    env.new_evaluator(
-                        budget=config.budget, seed=config.seed, recorder=log, history=history
-                    )
-                    agent.run(env)
-            finally:
-                log.close()
-            log.recorder.merge()
+            with _state(run_dir, log, config.budget):
+                try:
+                    if len(history) < config.budget:
+                        env.new_evaluator(
+                            budget=config.budget, seed=config.seed, recorder=log, history=history
+                        )
+                        agent.run(env)
+                        agent.save(run_dir)
+                finally:
+                    log.close()
+                log.recorder.merge()
     finally:
         env.close()
     return RunResult(
@@ -215,8 +258,29 @@ def run(
         trials=log.counts.total(),
         counts=dict(log.counts),
         best=log.best,
+        pareto=log.pareto,
         wall_s=time.perf_counter() - start,
     )
+
+
+def read_state(run_dir: Path) -> RunState | None:
+    """Read how the last attempt at a run ended.
+
+    Args:
+        run_dir: The folder of the run.
+
+    Returns:
+        None if the run is under way or was killed.
+    """
+    try:
+        return RunState(**json.loads((run_dir / STATE_NAME).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except (TypeError, ValueError) as error:
+        raise DatasetError(
+            f"{run_dir / STATE_NAME}: is damaged. Delete it; continue the run with --resume if it "
+            f"is not complete."
+        ) from error
 
 
 class _Unscored(Objective):
@@ -237,10 +301,12 @@ class _Log:
         recorder: ParquetRecorder,
         history: Iterable[Trial],
         progress: Callable[[Trial], None] | None,
+        reference: tuple[float, ...] | None,
     ) -> None:
         self.recorder = recorder
         self.counts: Counter[Status] = Counter()
         self.best: Trial | None = None
+        self.pareto = None if reference is None else ParetoArchive(reference)
         self._progress = progress
         for trial in history:
             self._count(trial)
@@ -258,6 +324,31 @@ class _Log:
         self.counts[trial.status] += 1
         if trial.status is Status.OK and (self.best is None or trial.reward > self.best.reward):
             self.best = trial
+        if self.pareto is not None:
+            self.pareto.add(trial)
+
+
+@contextmanager
+def _state(run_dir: Path, log: _Log, budget: int) -> Iterator[None]:
+    """Write down how a run ended."""
+    path = run_dir / STATE_NAME
+
+    def save(state: str, message: str = "") -> None:
+        ended = RunState(state, log.counts.total(), budget, message)
+        write_text(path, json.dumps(asdict(ended), indent=2) + "\n")
+
+    if path.exists():
+        path.unlink()
+    try:
+        yield
+    except BaseException as error:
+        with suppress(OSError):  # a full disk, say, is the error already, and is what to show
+            if isinstance(error, KeyboardInterrupt):
+                save("interrupted")
+            else:
+                save("failed", str(error) or type(error).__name__)
+        raise
+    save("finished")
 
 
 def _find_spec(env_id: str) -> EnvSpec:

@@ -47,6 +47,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
+from archgym_py.batch import Decoder, DesignBatch
 from archgym_py.conditions import Conditions
 from archgym_py.design import Constraint, Design, Parameter, Value
 from archgym_py.errors import ActionError, DesignError, SpaceError, UnknownNameError, did_you_mean
@@ -57,6 +58,7 @@ __all__ = [
     "Choice",
     "Constraint",
     "Design",
+    "DesignBatch",
     "Integer",
     "Ordinal",
     "Parameter",
@@ -323,6 +325,35 @@ class ParameterSpace:
         """
         return self._at(self._vector(unit, "fiu", "numbers"))
 
+    def batch(self, units: npt.ArrayLike) -> DesignBatch:
+        """Return the designs at many positions of the unit cube, in their canonical form.
+
+        A row of the result is what `from_unit`, `canonical` and `violations` say one by one, at a
+        fraction of the time.
+
+        Args:
+            units: Positions in [0, 1], shape (m, n).
+
+        Returns:
+            Positions, designs, whether they satisfy the constraints, and what is active in them.
+
+        Raises:
+            ActionError: If the shape, the type or a position is wrong.
+
+        Examples:
+            >>> space = ParameterSpace((Integer("cores", 1, 4), Choice("l2", (False, True))))
+            >>> space.batch([[0.1, 0.9], [0.2, 0.6], [1.0, 0.0]]).designs[1:]
+            [{'cores': 1, 'l2': True}, {'cores': 4, 'l2': False}]
+        """
+        array = _matrix(units, len(self.parameters))
+        canonical, active = self._decoder.canonical(array)
+        designs = self._decoder.designs(canonical)
+        checks = [constraint.check for constraint in self.constraints]
+        feasible = np.ones(len(designs), dtype=np.bool_)
+        for index, design in enumerate(designs if checks else ()):
+            feasible[index] = all(check(design) for check in checks)
+        return DesignBatch(canonical, designs, feasible, active)
+
     def action_space(self, kind: ActionKind) -> spaces.Space[npt.NDArray[Any]]:
         """Return the Gymnasium space whose members are whole designs.
 
@@ -426,6 +457,10 @@ class ParameterSpace:
         return Conditions(self.parameters)
 
     @cached_property
+    def _decoder(self) -> Decoder:
+        return Decoder(self.parameters)
+
+    @cached_property
     def _checks(self) -> _Mappers[Value]:
         return tuple((p.name, p.check) for p in self.parameters)
 
@@ -496,6 +531,23 @@ class ParameterSpace:
             )
         entries: list[Any] = array.tolist()
         return entries
+
+
+def _matrix(units: npt.ArrayLike, n: int) -> npt.NDArray[np.float64]:
+    """Return positions in the unit cube as an array of shape (m, n), or refuse them."""
+    try:
+        array = np.asarray(units)
+    except ValueError:  # rows of different lengths
+        array = np.empty(0, dtype=object)
+    if array.dtype.kind not in "fiu" or array.ndim != 2 or array.shape[1] != n:
+        raise ActionError(
+            f"a batch is a matrix of numbers with {n} columns, one for each parameter, got dtype "
+            f"{array.dtype} and shape {array.shape}."
+        )
+    positions = array.astype(np.float64, copy=False)
+    if not ((positions >= 0.0) & (positions <= 1.0)).all():  # also refuses NaN
+        raise ActionError("the positions of a batch must lie in [0, 1]. Clip or rescale them.")
+    return positions
 
 
 def _json_writer(parameter: Parameter) -> Callable[[Any], str]:

@@ -14,8 +14,12 @@ import importlib.util
 import json
 import math
 import multiprocessing
+import os
+import random
+import sys
 import warnings
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -41,7 +45,7 @@ from archgym_py.errors import (
 from archgym_py.evaluator import Trial
 from archgym_py.registry import AGENTS
 from archgym_py.simulator import BatchSimulator, Evaluation, Metric, Simulator, Status
-from archgym_py.space import Choice, Design, Integer, ParameterSpace, Real, Value
+from archgym_py.space import Choice, Design, Integer, Ordinal, ParameterSpace, Real, Value
 
 __all__ = ["check_agent", "check_env", "check_simulator"]
 
@@ -84,8 +88,8 @@ def check_simulator(
 
     rng = np.random.default_rng(seed)
     designs = [space.default()]
-    drawn = [space.canonical(sample_feasible(space, rng)) for _ in range(samples)]
-    designs += [design for design in drawn if not space.violations(design)]
+    drawn = sample_feasible(space, rng, samples)
+    designs += [d for d, feasible in zip(drawn.designs, drawn.feasible, strict=True) if feasible]
     seeds = [
         0 if simulator.deterministic else int(s) for s in rng.integers(2**31, size=len(designs))
     ]
@@ -366,16 +370,20 @@ def check_agent(agent: str | type[Agent], **hyperparameters: Value) -> None:
     """Check an agent on the toy environment and on spaces and simulators that are awkward.
 
     Checks that it spends its budget exactly, also one smaller than a batch, on legal designs only;
-    that equal seeds give equal samples, in a spawned process too and, for an ask/tell agent,
-    however the batches are cut; that a run resumed from a history continues to the same samples;
-    that it survives a simulator that rejects 30 % of the designs and one that always crashes, a
-    space of one design and a continuous space (or refuses that with `SpaceError`); that it refuses
-    an unknown hyperparameter and an environment without a budget; and that it gets at least
-    halfway from the default design to the toy's optimum in 300 designs.
+    that its encoding reaches every value of every parameter; that equal seeds give equal samples,
+    in a spawned process with another number of threads too and, for an ask/tell agent, however the
+    batches are cut; that a run resumed from a history continues to the same samples; that it
+    leaves the global random states alone; that it survives a simulator that rejects 30 % of the
+    designs and one that always crashes, more than one objective, a sequential environment, a space
+    of one design and a continuous space (or refuses that with a `SpaceError` that names the
+    parameter and what can be searched); that it refuses an unknown hyperparameter and an
+    environment without a budget; and that it gets at least halfway from the default design to the
+    toy's optimum in 300 designs.
 
     Args:
         agent: A registered name, or a class that can be imported.
-        **hyperparameters: Hyperparameters to check it with; those left out take their defaults.
+        **hyperparameters: Hyperparameters to check it with; those left out take their defaults,
+            options take the agent's `example`.
 
     Raises:
         AssertionError: If a check fails.
@@ -386,19 +394,23 @@ def check_agent(agent: str | type[Agent], **hyperparameters: Value) -> None:
         _require(cls.name == agent, f"{who} is registered as {agent!r}.")
     _require(bool(cls.doc), f"{who} needs a line of documentation in `doc`.")
 
-    def make(space: ParameterSpace, seed: int = 0) -> Agent:
-        return cls(space, seed=seed, **hyperparameters)
+    arguments = {**cls.example, **hyperparameters}
 
-    _check_refusals(who, cls, make)
+    def make(space: ParameterSpace, seed: int = 0) -> Agent:
+        return cls(space, seed=seed, **arguments)
+
+    _check_refusals(who, cls, make, arguments)
+    _check_encoding(who, make)
     toy = _make(TOY_ENV, {})
     for budget in (1, 7, 150):
         _search(who, make, toy, budget)
     _check_samples(who, make, toy)
     _check_resume(who, make, toy)
     _check_failures(who, make, toy)
+    _check_other_forms(who, make)
     _check_awkward_spaces(who, make)
     _check_toy_solved(who, make, toy)
-    _check_new_process(who, cls, make, toy, hyperparameters)
+    _check_new_process(who, cls, make, toy, arguments)
 
 
 _Maker = Callable[..., Agent]
@@ -444,22 +456,79 @@ def _keys(trials: Sequence[Trial]) -> list[str]:
     return [trial.key for trial in trials]
 
 
-def _check_refusals(who: str, cls: type[Agent], make: _Maker) -> None:
+def _check_refusals(
+    who: str, cls: type[Agent], make: _Maker, arguments: Mapping[str, Value]
+) -> None:
     toy = _make(TOY_ENV, {})
     with _raises(ConfigError, f"{who}: an unknown hyperparameter"):
-        cls(toy.space, seed=0, no_such_hyperparameter=1)
+        cls(toy.space, seed=0, no_such_hyperparameter=1, **arguments)
     with _raises(ConfigError, f"{who}: an environment without a budget"):
         make(toy.space).run(toy)
 
 
+_REACHABLE = ParameterSpace(
+    (
+        Choice("choice", ("a", "b", "c", "d", "e")),
+        Ordinal("ordinal", (1, 2, 8)),
+        Integer("integer", -3, 24),
+        Real("grid", 0.1, 10.0, levels=7, log=True),
+        Choice("flag", (False, True)),
+        Integer("single", 5, 5),
+        Integer("inner", 0, 9, active_when={"flag": (True,)}),
+    )
+)
+"""Finite parameters of every kind and of many sizes."""
+
+
+def _check_encoding(who: str, make: _Maker, draws: int = 4000) -> None:
+    """Draw from the agent's encoding: no value of a parameter may be out of its reach."""
+    agent, rng = make(_REACHABLE), np.random.default_rng(0)
+    designs = [_REACHABLE.canonical(agent.express(rng)) for _ in range(draws)]
+    for parameter in _REACHABLE.parameters:
+        counts = Counter(design[parameter.name] for design in designs)
+        size = cast(int, parameter.cardinality)
+        for value in map(parameter.value_at, range(size)):
+            # A quarter of its fair share would be chance in less than one case of a million.
+            _require(
+                counts[value] >= draws / size / 2 / 4,
+                f"{who}: its encoding gives {parameter.name} = {value!r} in {counts[value]} of "
+                f"{draws} designs; each of the {size} values must be about as likely.",
+            )
+
+
+def _check_other_forms(who: str, make: _Maker, budget: int = 40) -> None:
+    """Search the toy parameter by parameter, by continuous actions, and with two objectives."""
+    for env_id, kwargs in (
+        ("archgym_py:ArchGym/ToySequential-v0", {}),
+        (TOY_ENV, {"action": "box"}),
+        (TOY_ENV, {"objective": "pareto:delay_ns,cost_usd"}),
+    ):
+        _search(f"{who} on {env_id} {kwargs}", make, _make(env_id, kwargs), budget)
+
+
 def _check_samples(who: str, make: _Maker, env: DesignEnv, budget: int = 100) -> None:
+    states = _global_random_states()
     expected = _keys(_search(who, make, env, budget))
+    _require(
+        _global_random_states() == states,
+        f"{who} changes a global random state: seed a generator of its own, or restore it.",
+    )
     again = _keys(_search(who, make, env, budget))
     _require(again == expected, f"{who}: the same seed gives other samples in a second run.")
+    other = _keys(_search(who, make, env, budget, seed=1))
+    _require(other != expected, f"{who}: another seed gives the same samples.")
     if isinstance(make(env.space), AskTellAgent):
         for size in (1, 5):
             cut = _cut_keys(who, cast(AskTellAgent, make(env.space)), env, budget, size)
             _require(cut == expected, f"{who}: asked for {size} at a time it gives other samples.")
+
+
+def _global_random_states() -> list[bytes]:
+    """Return the states of the generators that a whole process shares."""
+    states = [repr(random.getstate()).encode(), repr(np.random.get_state()).encode()]  # noqa: NPY002
+    if torch := sys.modules.get("torch"):
+        states.append(torch.get_rng_state().numpy().tobytes())
+    return states
 
 
 def _check_new_process(
@@ -472,9 +541,16 @@ def _check_new_process(
 ) -> None:
     expected = _keys(_search(who, make, env, budget))
     # A new interpreter has another hash seed and none of this one's global state.
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context, initializer=_use_one_thread) as pool:
         spawned = pool.submit(_spawned_keys, cls, dict(hyperparameters), budget).result()
     _require(spawned == expected, f"{who}: the same seed gives other samples in a new process.")
+
+
+def _use_one_thread() -> None:
+    """Make the numerical libraries, which are not loaded yet, use one thread."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
 
 
 def _spawned_keys(cls: type[Agent], hyperparameters: dict[str, Value], budget: int) -> list[str]:
@@ -576,8 +652,15 @@ def _check_awkward_spaces(who: str, make: _Maker, budget: int = 60) -> None:
     )
     try:
         make(continuous)
-    except SpaceError:
-        return  # an agent may be unable to search a continuum, if it says so
+    except SpaceError as error:
+        # An agent may be unable to search a continuum, if it says so.
+        for word in ("'x'", "levels"):
+            _require(
+                word in str(error),
+                f"{who} refuses a continuous parameter with {str(error)!r}, which must name the "
+                f"parameter and the remedy (levels=N).",
+            )
+        return
     _search(who, make, env(continuous), budget)
 
 

@@ -1,4 +1,4 @@
-"""How fast the simulator, the environment, the agents and the recorder are.
+"""How fast the simulator, the environment, the agents, their libraries and the recorder are.
 
 `make bench` runs it, `--quick` is a smoke test whose figures mean nothing. Every figure is the
 median of several repeats, with the extreme repeats beside it and as a ratio to a baseline that was
@@ -17,23 +17,24 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast
 
 import numba
 import numpy as np
 
 import archgym_py
-from archgym_py.agent import AskTellAgent, sample_feasible
+from archgym_py.agent import Agent, AskTellAgent, sample_feasible
 from archgym_py.environment import DesignEnv
 from archgym_py.envs.dram import DRAMControllerEnv
-from archgym_py.errors import ArchGymError
+from archgym_py.errors import ArchGymError, ConfigError
 from archgym_py.evaluator import Trial
+from archgym_py.experiments.campaign import cores
 from archgym_py.files import write_text
 from archgym_py.log import RunInfo
 from archgym_py.recorder import ParquetRecorder
@@ -45,7 +46,12 @@ from archgym_py.simulators.dram.space import CMD_MUX, POWER_DOWN_POLICY, dram_sp
 from archgym_py.simulators.dram.technology import load_technology
 from archgym_py.simulators.dram.trace import Trace, read_stl
 from archgym_py.simulators.dram.workloads import Workload
-from archgym_py.space import Design, ParameterSpace
+from archgym_py.space import Choice, Design, Parameter, ParameterSpace, Value
+
+if TYPE_CHECKING:
+    import optuna
+
+    from archgym_py.agents.bayesian import Bayesian
 
 __all__ = [
     "BASE_DESIGN",
@@ -56,13 +62,18 @@ __all__ = [
     "Section",
     "calibration_loop",
     "main",
+    "measure_adapters",
     "measure_agents",
     "measure_env_step",
     "measure_recorder",
+    "measure_runs",
     "measure_simulations",
     "measure_start",
     "measure_threads",
 ]
+
+_Searches: TypeAlias = Callable[[int, int], tuple[Callable[[], object], Callable[[], object]]]
+"""Takes samples and a seed; returns a search by an agent, and one by its library alone."""
 
 _TECHNOLOGY = "DDR3-1600"
 
@@ -88,8 +99,27 @@ _TARGET_FIRST_S = 60.0
 _TARGET_LATER_S = 3.0
 _TARGET_IMPORT_S = 0.5
 
-_AGENTS = ("random_search", "genetic")
+_TARGET_SAMPLES_PER_S = {"random_search": 50_000.0, "genetic": 50_000.0, "ant_colony": 20_000.0}
+_TARGET_TPE = 1.10
+_TARGET_PPO = 1.15
+
+_BATCH = 64
+_OF_BATCH: dict[str, dict[str, Value]] = {
+    "ant_colony": {"ants": _BATCH},
+    "cma_es": {"population_size": _BATCH},
+    "genetic": {"population_size": _BATCH + 8, "elites": 8},  # the elites are not new
+    "grid": {"batch_size": _BATCH},
+    "local_search": {"batch_size": _BATCH, "starts": _BATCH},
+    "nsga2": {"population_size": _BATCH},
+    "policy_gradient": {"batch_size": _BATCH},
+    "quasi_random": {"batch_size": _BATCH},
+    "random_search": {"batch_size": _BATCH},
+    "simulated_annealing": {"chains": _BATCH},
+}
+"""Hyperparameters with which an agent proposes so many new designs at a time. The others cannot."""
+
 _MILLION = 1_000_000
+_SOME = 20
 _START_TIMEOUT_S = 600.0
 
 _FIRST_STEP = """
@@ -113,7 +143,10 @@ class Effort:
         sizes: Requests of the simulated workloads.
         designs: Designs whose step is timed.
         batch: Designs of a batch for two threads.
-        samples: Samples that an agent proposes.
+        samples: Samples of an agent that makes so many in a second.
+        few_samples: Samples of an agent that does not.
+        trials: Samples that the Parzen estimators propose.
+        steps: Samples that proximal policy optimisation learns from.
         rows: Rows that the recorder takes.
         start_env: Id of the environment whose start is timed.
     """
@@ -124,6 +157,9 @@ class Effort:
     designs: int
     batch: int
     samples: int
+    few_samples: int
+    trials: int
+    steps: int
     rows: int
     start_env: str
 
@@ -135,6 +171,9 @@ FULL = Effort(
     designs=500,
     batch=96,
     samples=4000,
+    few_samples=256,
+    trials=300,
+    steps=1024,
     rows=20_000,
     start_env="ArchGym/DRAMController-v0",
 )
@@ -145,6 +184,9 @@ QUICK = Effort(
     designs=20,
     batch=8,
     samples=100,
+    few_samples=40,
+    trials=20,
+    steps=32,
     rows=200,
     start_env="ArchGym/Toy-v0",
 )
@@ -337,7 +379,7 @@ def measure_threads(effort: Effort) -> Section:
         figures=(),
         note="The calibration loop shows what the machine's two cores allow just now.",
     )
-    if _cores() < 2:
+    if cores() < 2:
         return replace(section, note="Not measured: this process may use one core only.")
     trace = Workload("cloud", requests=_TARGET_REQUESTS).generate()
     simulators = [_simulator(trace, threads) for threads in (1, 2)]
@@ -419,7 +461,7 @@ def measure_start(effort: Effort) -> Section:
 
 
 def measure_agents(effort: Effort) -> Section:
-    """Time agents that search the memory controller's space with a simulator that does nothing.
+    """Time the asking and telling of agents on the memory controller's space.
 
     Args:
         effort: How much is measured.
@@ -427,27 +469,84 @@ def measure_agents(effort: Effort) -> Section:
     Returns:
         Samples per second of each agent's own work.
     """
-    figures = []
-    for name in _AGENTS:
-        agent_class: type[AskTellAgent] = AGENTS.load(name)
-        env = DesignEnv(_space(), _FreeSimulator(), "minimize:cost")
-        _search(agent_class(env.space, seed=0), env, effort.samples)
-        rates, ratios, together = [], [], []
-        for seed in range(effort.repeats):
-            agent = agent_class(env.space, seed=seed)
-            agent_s, evaluator_s = _search(agent, env, effort.samples)
-            rates.append(effort.samples / agent_s)
-            ratios.append(agent_s / evaluator_s)
-            together.append(effort.samples / (agent_s + evaluator_s))
-        figures.append(_figure(name, rates, ratios, also=median(together)))
+    names = [name for name in AGENTS.names() if issubclass(AGENTS.load(name), AskTellAgent)]
+    figures, note = _agent_figures(names, _ask_and_tell, effort, _TARGET_SAMPLES_PER_S)
+    smaller = ", ".join(name for name in names if name not in _OF_BATCH)
     return Section(
-        title="agents: ask and tell, ten parameters, a simulator that costs nothing",
+        title=f"agents: ask and tell alone, ten parameters, batches of {_BATCH}",
         unit="samples/s",
-        ratio_to="time / evaluator's time",
-        also="samples/s with the evaluator",
+        ratio_to="per 1e6 calibration steps",
+        also="samples",
+        figures=figures,
+        note=f"The trials that are told are made up between the two. {smaller} cannot propose so "
+        f"many at a time.{note}",
+    )
+
+
+def measure_runs(effort: Effort) -> Section:
+    """Time whole runs of agents with a simulator that does nothing.
+
+    Args:
+        effort: How much is measured.
+
+    Returns:
+        Samples per second of each agent with its default hyperparameters.
+    """
+    figures, note = _agent_figures(AGENTS.names(), _whole_run, effort, {})
+    return Section(
+        title="agents: whole runs, ten parameters, a simulator that costs nothing",
+        unit="samples/s",
+        ratio_to="per 1e6 calibration steps",
+        also="samples",
+        figures=figures,
+        note="With the evaluator, which validates, caches, rewards and counts. Default "
+        f"hyperparameters.{note}",
+    )
+
+
+def measure_adapters(effort: Effort) -> Section:
+    """Time agents and, for the same search, the libraries that they are built on.
+
+    Args:
+        effort: How much is measured.
+
+    Returns:
+        The time of an agent's run over that of the library alone.
+    """
+    measured: list[tuple[str, _Searches, int, float | None]] = [
+        ("bayesian (tpe) / optuna, same search", _tpe, effort.trials, _TARGET_TPE),
+        ("bayesian (tpe) / optuna, plain search", _tpe_plain, effort.trials, None),
+        ("ppo / stable-baselines3", _ppo, effort.steps, _TARGET_PPO),
+    ]
+    figures, missing = [], []
+    for title, make, samples, target in measured:
+        name = f"{title}, {samples} samples"
+        try:
+            for job in make(samples, 0):
+                job()
+            times, busy, rates = [], [], []
+            for seed in range(effort.repeats):
+                ours, bare = (_Timed(job) for job in make(samples, seed))
+                ours_s, bare_s = _alternated((ours, bare), seed)
+                times.append(ours_s / bare_s)
+                busy.append(ours.busy_s / bare.busy_s)
+                rates.append(samples / ours_s)
+        except ConfigError as error:
+            missing.append(f" {name}: {error}")
+            continue
+        figures.append(_figure(name, times, busy, target=target, at_most=True, also=median(rates)))
+    return Section(
+        title="adapters: an agent's whole run over its library alone",
+        unit="times the library",
+        ratio_to="in processor time",
+        also="samples/s",
         figures=tuple(figures),
-        note="The evaluator validates, caches, rewards and counts; its time is measured on the "
-        "same samples.",
+        note="Both have the same settings and space, a simulator that costs nothing, and one "
+        "thread, and take turns. The same search proposes the same designs: conditions and "
+        "constraints are told to optuna, known designs are not samples. The plain search takes "
+        "what optuna proposes among all combinations of values, known, inactive and forbidden ones "
+        "too. PPO learns from ranks and takes the steps that repeat a design besides its samples, "
+        "stable-baselines3 alone learns from rewards and counts them." + "".join(missing),
     )
 
 
@@ -504,6 +603,183 @@ class _FreeSimulator:
         pass
 
 
+class _Timed:
+    """Takes the processor time of a job."""
+
+    def __init__(self, job: Callable[[], object]) -> None:
+        self._job = job
+        self.busy_s = 0.0
+
+    def __call__(self) -> None:
+        start = time.process_time()
+        self._job()
+        self.busy_s = time.process_time() - start
+
+
+def _agent_figures(
+    names: Iterable[str],
+    seconds: Callable[[str, int, int], float],
+    effort: Effort,
+    targets: Mapping[str, float],
+) -> tuple[tuple[Figure, ...], str]:
+    """Time agents; return the figures, and what to say about those that have none.
+
+    Args:
+        names: The agents.
+        seconds: Takes an agent, a number of samples and a seed; returns the seconds that it took.
+        effort: How much is measured.
+        targets: Samples per second that are wanted, by agent.
+    """
+    figures, missing = [], []
+    for name in names:
+        try:
+            seconds(name, effort.few_samples, 0)  # loads libraries
+            few_s = seconds(name, effort.few_samples, 0)
+        except ConfigError as error:
+            missing.append(f" {name}: {error}")
+            continue
+        is_fast = few_s * effort.samples <= effort.few_samples
+        samples = effort.samples if is_fast else effort.few_samples
+        rates, ratios = [], []
+        for seed in range(effort.repeats):
+            before = _seconds(_some_million_steps)
+            rates.append(samples / seconds(name, samples, seed))
+            steps_s = (before + _seconds(_some_million_steps)) / 2 / _SOME
+            ratios.append(rates[-1] * steps_s)
+        figures.append(_figure(name, rates, ratios, target=targets.get(name), also=float(samples)))
+    return tuple(figures), "".join(missing)
+
+
+def _ask_and_tell(name: str, samples: int, seed: int) -> float:
+    """Return the seconds that an agent takes for its own part of a run."""
+    agent_class: type[AskTellAgent] = AGENTS.load(name)
+    agent = agent_class(_space(), seed=seed, **_OF_BATCH.get(name, {}))
+    agent_s, count = 0.0, 0
+    while count < samples:
+        start = time.perf_counter()
+        designs = agent.ask(min(_BATCH, samples - count))
+        agent_s += time.perf_counter() - start
+        trials = [_made_up(count + index, design) for index, design in enumerate(designs)]
+        start = time.perf_counter()
+        agent.tell(trials)
+        agent_s += time.perf_counter() - start
+        count += len(designs)
+    return agent_s
+
+
+def _made_up(index: int, design: Design) -> Trial:
+    reward = -float(design["request_buffer_size"])
+    return Trial(index, design, "", Status.OK, "", {}, reward, (reward,), False, 0.0, 0)
+
+
+def _whole_run(name: str, samples: int, seed: int) -> float:
+    """Return the seconds of a run with default hyperparameters."""
+    agent_class: type[Agent] = AGENTS.load(name)
+    env = _free_env(samples)
+    agent = agent_class(env.space, seed=seed, **agent_class.example)
+    return _seconds(partial(agent.run, env))
+
+
+def _free_env(budget: int | None = None) -> DesignEnv:
+    env = DesignEnv(_space(), _FreeSimulator(), "minimize:cost")
+    env.new_evaluator(budget=budget)
+    return env
+
+
+def _tpe(samples: int, seed: int) -> tuple[Callable[[], object], Callable[[], object]]:
+    """Return the same search with Parzen estimators twice: by the agent, and by optuna alone."""
+    from archgym_py.agents.bayesian import Bayesian
+
+    env = _free_env(samples)
+    agent = Bayesian(env.space, seed=seed, sampler="tpe", batch_size=1)
+    alone = _free_env()
+
+    def bare() -> None:
+        study = _tpe_study(agent)
+        tried: set[str] = set()
+        while len(tried) < samples:
+            trial = study.ask()
+            design: Design = {}
+            for p in alone.space.parameters:
+                # No condition of this space names a parameter that has conditions itself.
+                active = all(design[parent] in values for parent, values in p.conditions)
+                design[p.name] = _suggested(trial, p) if active else p.default
+            result = alone.evaluator.evaluate(design)
+            feasible = result.status is Status.OK
+            trial.set_constraint("feasible", -1.0 if feasible else 1.0)
+            study.tell(trial, result.reward)
+            if feasible:
+                tried.add(result.key)
+
+    return partial(agent.run, env), bare
+
+
+def _tpe_plain(samples: int, seed: int) -> tuple[Callable[[], object], Callable[[], object]]:
+    """Return a search by the agent, and one by optuna that knows values of parameters only."""
+    from archgym_py.agents.bayesian import Bayesian
+
+    env = _free_env(samples)
+    agent = Bayesian(env.space, seed=seed, sampler="tpe", batch_size=1)
+    alone = _free_env()
+
+    def bare() -> None:
+        study = _tpe_study(agent)
+        for _ in range(samples):
+            trial = study.ask()
+            design = {p.name: _suggested(trial, p) for p in alone.space.parameters}
+            study.tell(trial, alone.evaluator.evaluate(design).reward)
+
+    return partial(agent.run, env), bare
+
+
+def _tpe_study(agent: Bayesian) -> optuna.Study:
+    """Make a study with the sampler of an agent."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.create_study(direction="maximize", sampler=agent._sampler(optuna, agent._seed))
+
+
+def _suggested(trial: optuna.Trial, parameter: Parameter) -> Value:
+    """Return the value that optuna suggests for a parameter of the memory controller."""
+    if isinstance(parameter, Choice):
+        return cast(Value, trial.suggest_categorical(parameter.name, parameter.values))
+    count = cast(int, parameter.cardinality)
+    return parameter.value_at(trial.suggest_int(parameter.name, 0, count - 1))
+
+
+def _ppo(samples: int, seed: int) -> tuple[Callable[[], object], Callable[[], object]]:
+    """Return two searches with proximal policy optimisation: by the agent, and by SB3 alone."""
+    from archgym_py.agents.ppo import PPO
+
+    # The last of the samples ends the agent's run before the update that it would be part of.
+    env = _free_env(samples + 1)
+    agent = PPO(env.space, seed=seed)
+    alone = _free_env()
+
+    def bare() -> None:
+        import stable_baselines3
+        import torch
+
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        width = agent.config["width"]
+        model = stable_baselines3.PPO(
+            "MlpPolicy",
+            alone.view(sequential=False, action="multidiscrete"),
+            learning_rate=cast(float, agent.config["learning_rate"]),
+            policy_kwargs={"net_arch": [width, width]},
+            gamma=1.0,
+            seed=agent._seed,
+            device="cpu",
+            **agent._arguments(samples, 1),
+        )
+        model.learn(samples)
+        torch.set_num_threads(threads)
+
+    return partial(agent.run, env), bare
+
+
 def _space() -> ParameterSpace:
     return dram_space("archgym", load_technology(_TECHNOLOGY))
 
@@ -531,25 +807,9 @@ def _distinct_designs(space: ParameterSpace, count: int) -> list[Design]:
     rng = np.random.default_rng(0)
     designs: dict[str, Design] = {}
     while len(designs) < count:
-        design = space.canonical(sample_feasible(space, rng))
-        designs[space.key(design)] = design
+        for design in sample_feasible(space, rng, count - len(designs)).designs:
+            designs[space.key(design)] = design
     return list(designs.values())
-
-
-def _search(agent: AskTellAgent, env: DesignEnv, samples: int) -> tuple[float, float]:
-    """Spend a budget; return the seconds of the agent and those of the evaluator."""
-    evaluator = env.new_evaluator(budget=samples)
-    agent_s = evaluator_s = 0.0
-    while remaining := evaluator.remaining:
-        start = time.perf_counter()
-        designs = agent.ask(min(agent.batch_size, remaining))
-        asked = time.perf_counter()
-        trials = evaluator.evaluate_batch(designs)
-        evaluated = time.perf_counter()
-        agent.tell(trials)
-        agent_s += time.perf_counter() - evaluated + asked - start
-        evaluator_s += evaluated - asked
-    return agent_s, evaluator_s
 
 
 def _record(folder: Path, env: DesignEnv, trials: Sequence[Trial]) -> None:
@@ -597,6 +857,10 @@ def _write_json_lines(path: Path, trials: Sequence[Trial]) -> None:
 
 def _million_steps() -> object:
     return _many_million_steps(1)
+
+
+def _some_million_steps() -> object:
+    return _many_million_steps(_SOME)
 
 
 def _many_million_steps(millions: int) -> object:
@@ -660,10 +924,6 @@ def _process_s(arguments: Sequence[str], environ: dict[str, str]) -> float:
     return time.perf_counter() - start
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
-
-
 def _figure(
     name: str,
     values: Sequence[float],
@@ -704,7 +964,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m archgym_py.experiments.bench", description=__doc__.partition("\n")[0]
     )
-    parser.add_argument("--quick", action="store_true", help="a smoke test, in seconds")
+    parser.add_argument("--quick", action="store_true", help="a smoke test of half a minute")
     parser.add_argument(
         "--trace", action="append", default=[], metavar="FILE", help="time this trace too"
     )
@@ -727,7 +987,7 @@ def _report(effort: Effort, traces: Sequence[Trace]) -> dict[str, Any]:
     """Measure everything; write each section as soon as it is complete."""
     steps_s = _seconds(_million_steps, _calls_that_take(_million_steps, effort.repeat_s))
     machine = {
-        "cores": _cores(),
+        "cores": cores(),
         "architecture": platform.machine(),
         "python": platform.python_version(),
         "numba": numba.__version__,
@@ -764,6 +1024,8 @@ def _sections(effort: Effort, traces: Sequence[Trace]) -> Iterator[Section]:
     yield measure_threads(effort)
     yield measure_start(effort)
     yield measure_agents(effort)
+    yield measure_runs(effort)
+    yield measure_adapters(effort)
     yield measure_recorder(effort)
 
 

@@ -23,7 +23,7 @@ from archgym_py.runner import CONFIG_NAME, run
 from archgym_py.simulators.toy import TOY_SPACE, ToySimulator
 
 TOY = "ArchGym/Toy-v0"
-COMMANDS = ("list", "run", "evaluate", "replay", "best", "enumerate", "plot")
+COMMANDS = ("list", "run", "evaluate", "replay", "best", "enumerate", "plot", "experiment")
 
 
 def toy_run(out: Path, *more: str, agent: str = "random_search", budget: int = 50) -> list[str]:
@@ -50,12 +50,16 @@ def test_list_begins_lines_with_names(what: str, capsys: pytest.CaptureFixture[s
 
 def test_list_shows_hyperparameters(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "agents", "--verbose"]) == 0
-    out = capsys.readouterr().out
-    for name in AGENTS.names():
+    lines = capsys.readouterr().out.splitlines()
+    starts = [index for index, line in enumerate(lines) if not line.startswith(" ")]
+    assert [lines[start].split()[0] for start in starts] == list(AGENTS.names())
+    for name, start, end in zip(AGENTS.names(), starts, [*starts[1:], None], strict=True):
+        shown = {line.split()[0]: line for line in lines[start + 1 : end]}
         for parameter in AGENTS.load(name).hyperparameters.parameters:
-            line = next(line for line in out.splitlines() if line.split()[0] == parameter.name)
-            assert parameter.describe() in line
-            assert str(parameter.default) in line
+            assert parameter.describe() in shown[parameter.name]
+            assert str(parameter.default) in shown[parameter.name]
+        for option, meaning in AGENTS.load(name).options.items():
+            assert shown["required:"].strip() == f"required: {option}, a string: {meaning}"
 
 
 def test_list_everything(capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,6 +70,7 @@ def test_list_everything(capsys: pytest.CaptureFixture[str]) -> None:
         "agents",
         "simulators",
         "workloads",
+        "experiments",
     ]
     assert {line.split()[0] for line in lines if line} >= {TOY, "genetic", "toy", "cloud", "stream"}
 
@@ -373,3 +378,52 @@ def test_a_reader_that_leaves_is_no_error(out: Path) -> None:
         assert process.stderr is not None
         assert process.stderr.read() == ""
     assert process.returncode == 141
+
+
+# ---- agents that fail, or have several goals -----------------------------------------------------
+
+
+def test_a_misbehaving_program_ends_the_run_with_a_readable_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import json, sys\n"
+        "start = json.loads(sys.stdin.readline())\n"
+        "design = {p['name']: p['default'] for p in start['space']['parameters']}\n"
+        "print(json.dumps({'designs': [design] * 3}), flush=True)\n"
+        "sys.stdin.readline()\n"
+        "print('I do not know', flush=True)\n"
+        "sys.stdin.readline()\n"
+    )
+    command = f"command={sys.executable} {program}"
+    assert main(toy_run(tmp_path / "runs", "--hp", command, agent="external", budget=9)) == 2
+    err = capsys.readouterr().err
+    assert "error: the program" in err
+    assert "answer 2, after 3 of 9 samples, which are kept: 'I do not know' is no JSON" in err
+    assert "--resume continues" in err
+    assert main(["best", str(tmp_path / "runs")]) == 0
+    captured = capsys.readouterr()
+    assert "external seed 0" in captured.out
+    assert "failed after 3 of 9 samples: the program" in captured.err
+
+
+def test_several_goals_end_with_the_trade_offs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    goals = ("--set", "objective=pareto:delay_ns=40,cost_usd=9")
+    assert main(toy_run(tmp_path, *goals, agent="nsga2")) == 0
+    shown = capsys.readouterr().out
+    assert "designs that no other dominates" in shown
+    assert "(reference point: delay_ns 40 ns, cost_usd 9 USD)" in shown
+    assert main(["best", str(tmp_path)]) == 0
+    again = capsys.readouterr().out
+    assert again.partition("nsga2 seed 0: ")[2] == shown.partition("nsga2 seed 0: ")[2] != ""
+
+
+def test_tensorboard_logs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    board = ("--tensorboard", str(tmp_path / "board"))
+    assert main(toy_run(tmp_path / "a", *board)) == 2
+    assert "'random_search' writes no TensorBoard logs" in capsys.readouterr().err
+    assert main(toy_run(tmp_path / "b", *board, agent="ppo", budget=20)) == 0
+    assert list((tmp_path / "board").rglob("events.out.tfevents*"))

@@ -3,14 +3,20 @@
 The tests read the tables, so a new entry is tested without being named here.
 """
 
+import math
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import pytest
 
+from archgym_py.agent import Agent
+from archgym_py.config import RunConfig
+from archgym_py.dataset import SampleDataset
 from archgym_py.environment import DesignEnv
 from archgym_py.registration import ENVS
 from archgym_py.registry import AGENTS, SIMULATORS
+from archgym_py.runner import run
 from archgym_py.testing import check_agent, check_env, check_simulator
 
 ENV_IDS = [entry.id for entry in ENVS]
@@ -37,3 +43,18 @@ def test_every_simulator_has_an_env() -> None:
 @pytest.mark.parametrize("name", AGENTS.names())
 def test_agent_conforms(name: str) -> None:
     check_agent(name)
+
+
+@pytest.mark.parametrize("env_id", ENV_IDS)
+@pytest.mark.parametrize("name", AGENTS.names())
+def test_every_agent_searches_every_env(name: str, env_id: str, tmp_path: Path) -> None:
+    """The smoke matrix: a logged run of each agent on each environment."""
+    agent_class: type[Agent] = AGENTS.load(name)
+    config = RunConfig(
+        env=env_id, agent=name, agent_kwargs=dict(agent_class.example), budget=12, out=tmp_path
+    )
+    result = run(config)
+    assert result.trials == 12
+    assert len(SampleDataset(tmp_path)) == 12
+    assert result.best is not None
+    assert math.isfinite(result.best.reward)

@@ -394,6 +394,31 @@ def test_sequential_render_shows_the_partial_design() -> None:
 # ---- one step, one parameter -------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("sequential", [False, True])
+@pytest.mark.parametrize(
+    ("of_sequential", "action"),
+    [(False, "multidiscrete"), (False, "box"), (True, "discrete"), (True, "box")],
+)
+def test_views_share_the_evaluator(sequential: bool, of_sequential: bool, action: str) -> None:
+    env = make_sequential() if sequential else make()
+    evaluator = env.new_evaluator(budget=3)
+    view = env.view(sequential=of_sequential, action=action)
+    assert isinstance(view, SequentialDesignEnv) == of_sequential
+    assert view.evaluator is evaluator
+    assert view.objective.name == env.objective.name
+    view.reset()
+    view.action_space.seed(0)
+    terminated = False
+    while not terminated:
+        terminated = view.step(view.action_space.sample())[2]
+    assert evaluator.spent == 1
+
+
+def test_views_refuse_actions_that_do_not_exist() -> None:
+    with pytest.raises(ConfigError, match="action"):
+        make().view(sequential=True, action="multidiscrete")
+
+
 def test_sequential_episode() -> None:
     env = make_sequential()
     assert env.action_space == gym.spaces.Discrete(5)

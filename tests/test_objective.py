@@ -37,7 +37,9 @@ def specifications(draw: st.DrawFn) -> str:
         case "product":
             return "product:" + "*".join(f"{name}^{draw(st.floats(1e-3, 9))!r}" for name in names)
         case "pareto":
-            return "pareto:" + ",".join(names)
+            if draw(st.booleans()):
+                return "pareto:" + ",".join(names)
+            return "pareto:" + ",".join(f"{name}={draw(numbers)!r}" for name in names)
         case "target":
             return "target:" + ",".join(f"{name}={draw(numbers)}@{draw(numbers)}" for name in names)
         case _:
@@ -74,6 +76,7 @@ def test_names_are_specifications(spec: str, time: float, energy: float) -> None
     assert again.metrics == objective.metrics
     assert again.vector(evaluation) == objective.vector(evaluation)
     assert again.failure_vector == objective.failure_vector
+    assert again.reference == objective.reference
     assert repr(again) == f"<{type(objective).__name__} {objective.name!r}>"
 
 
@@ -126,6 +129,15 @@ def test_pareto_has_a_reward_for_each_goal() -> None:
     assert objective.metrics == ("time_ns", "energy_pj")
 
 
+def test_hypervolumes_are_measured_from_twice_the_default_design_or_from_what_is_stated() -> None:
+    goals = ("time_ns", "energy_pj")
+    twice = Pareto(goals, metrics=METRICS, baseline=BASELINE)
+    assert twice.reference == pytest.approx((-math.log(2), -math.log(2)))
+    stated = Pareto(goals, {"energy_pj": 1500, "time_ns": 500}, metrics=METRICS, baseline=BASELINE)
+    assert stated.reference == pytest.approx((math.log(2), -math.log(3)))
+    assert stated.name == "pareto:time_ns=500.0,energy_pj=1500.0"
+
+
 def test_archgym_has_a_capped_pole_and_punishes_being_better() -> None:
     assert reward("archgym:time_ns=1000", time_ns=1250.0) == 4.0
     assert reward("archgym:time_ns=1000", time_ns=750.0) == 4.0
@@ -144,6 +156,10 @@ def test_archgym_has_a_capped_pole_and_punishes_being_better() -> None:
         ({"kind": "minimize", "metric": "time_ns"}, "minimize:time_ns"),
         ({"kind": "product", "exponents": {"time_ns": 2}}, "product:time_ns^2.0"),
         ({"kind": "pareto", "goals": ["time_ns"]}, "pareto:time_ns"),
+        (
+            {"kind": "pareto", "goals": ["time_ns"], "reference": {"time_ns": "1e3"}},
+            "pareto:time_ns=1000.0",
+        ),
         ({"kind": "target", "targets": {"time_ns": 5}}, "target:time_ns=5.0"),
         # YAML reads 1e5 as a string.
         ({"kind": "target", "targets": {"time_ns": "1e5"}}, "target:time_ns=100000.0"),
@@ -194,6 +210,13 @@ def test_mappings_name_the_arguments(mapping: dict[str, Any], name: str) -> None
         ("product:time_ns^1e308", "exceed the range of floats"),
         ("pareto:time_ns,time_ns", "a list of different metrics"),
         ({"kind": "pareto", "goals": "time_ns"}, "a list of different metrics, got 'time_ns'"),
+        ("pareto:time_ns=1e3,energy_pj", "cannot read 'energy_pj'"),
+        ("pareto:time_ns=0", "'time_ns' needs a positive finite number, got '0'"),
+        (
+            {"kind": "pareto", "goals": ["time_ns", "energy_pj"], "reference": {"time_ns": 1}},
+            "the reference point has time_ns, the goals are time_ns, energy_pj. Give the value of",
+        ),
+        ({"kind": "pareto", "goals": ["time_ns"], "ref": {}}, "no argument 'ref'"),
         ({"kind": "product", "exponents": ["time_ns"]}, "needs a table such as"),
         ("target:time_ns", "cannot read 'time_ns'. Write for example"),
         ("target:time_ns=", "cannot read 'time_ns='"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,9 @@ from archgym_py.report import (
     check_image,
     comparison,
     curves,
+    hypervolume_so_far,
     plot_best_so_far,
+    trade_offs,
 )
 from archgym_py.runner import run
 
@@ -151,3 +155,71 @@ def test_images_that_cannot_be_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=r"pip install 'archgym_py\[report\]'"):
         check_image(tmp_path / "a.png")
+
+
+# ---- several goals -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def two_goals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    for seed in range(2):
+        search(folder, seed=seed, env_kwargs={"objective": "pareto:delay_ns,cost_usd"})
+    return folder
+
+
+def test_trade_offs_are_listed_with_their_hypervolume(two_goals: Path) -> None:
+    findings = best_of_runs(two_goals)
+    text = trade_offs(findings)
+    for finding in findings:
+        assert finding.pareto is not None
+        assert finding.log.default is not None
+        twice = {name: 2.0 * value for name, value in finding.log.default.metrics.items()}
+        assert (
+            f"hypervolume {finding.pareto.hypervolume():.6g} (reference point: "
+            f"delay_ns {twice['delay_ns']:.6g} ns, cost_usd {twice['cost_usd']:.6g} USD)"
+        ) in text
+        for trial in finding.pareto.front:
+            values = f"{trial.metrics['delay_ns']:.6g}", f"{trial.metrics['cost_usd']:.6g}"
+            assert any(line.split() == [f"{trial.index + 1}", *values] for line in text.split("\n"))
+
+
+def test_one_goal_has_no_trade_offs(out: Path) -> None:
+    assert trade_offs(best_of_runs(out)) == ""
+
+
+def test_long_fronts_are_cut_and_moocore_may_be_missing(
+    two_goals: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [finding, _] = best_of_runs(two_goals)
+    assert finding.best is not None
+    assert finding.pareto is not None
+    for step in range(1, 60):
+        rewards = (10.0 + step, 10.0 - step)
+        assert finding.pareto.add(dataclasses.replace(finding.best, rewards=rewards))
+    monkeypatch.setitem(sys.modules, "moocore", None)
+    text = trade_offs([finding])
+    assert f"and {len(finding.pareto.front) - 20} more" in text
+    assert "hypervolume not known: this needs moocore. Install it with: pip" in text
+
+
+def test_curves_of_several_goals_show_the_hypervolume(two_goals: Path) -> None:
+    [[curve]] = curves(SampleDataset(two_goals)).values()
+    assert curve.measure == "hypervolume so far"
+    volumes = []
+    for finding in best_of_runs(two_goals):
+        assert finding.pareto is not None
+        trials = list(SampleDataset(finding.log.folder).trials())
+        course = hypervolume_so_far(trials, finding.pareto.reference)
+        assert len(course) == 40
+        assert (np.diff(course) >= 0).all()
+        volumes.append(finding.pareto.hypervolume())
+        assert course[-1] == volumes[-1]
+    assert (curve.low[-1], curve.high[-1]) == (min(volumes), max(volumes))
+
+
+def test_two_goals_have_a_panel_of_fronts(two_goals: Path, tmp_path: Path) -> None:
+    plot_best_so_far(SampleDataset(two_goals), tmp_path / "a.svg")
+    image = (tmp_path / "a.svg").read_text(encoding="utf-8")
+    for words in ("hypervolume so far", "genetic (2 runs)", "delay_ns (ns)", "cost_usd (USD)"):
+        assert f"<!-- {words}" in image

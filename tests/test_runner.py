@@ -19,13 +19,30 @@ import pytest
 
 import archgym_py.configs
 from archgym_py import registry
+from archgym_py.agents.a2c import A2C
+from archgym_py.agents.genetic import Genetic
+from archgym_py.agents.sb3 import POLICY_NAME
 from archgym_py.config import RunConfig
 from archgym_py.dataset import SampleDataset
 from archgym_py.environment import DesignEnv
-from archgym_py.errors import ConfigError, ReplayMismatch, SimulatorTimeout, UnknownNameError
+from archgym_py.errors import (
+    AgentError,
+    ConfigError,
+    ReplayMismatch,
+    SimulatorTimeout,
+    UnknownNameError,
+)
 from archgym_py.evaluator import Trial
 from archgym_py.log import DatasetError, part_name, read_parts
-from archgym_py.runner import CONFIG_NAME, make_env, metrics_evaluator, run
+from archgym_py.runner import (
+    CONFIG_NAME,
+    STATE_NAME,
+    RunState,
+    make_env,
+    metrics_evaluator,
+    read_state,
+    run,
+)
 from archgym_py.simulator import Evaluation, Status
 from archgym_py.simulators.toy import TOY_SPACE, ToySimulator
 from archgym_py.space import Design
@@ -63,6 +80,7 @@ def test_a_run_takes_its_budget_and_logs_it(tmp_path: Path, agent: str, budget: 
     assert list(SampleDataset(result.run_dir).trials()) == seen
     assert [path.name for path in sorted(result.run_dir.glob("[!.]*"))] == [
         CONFIG_NAME,
+        STATE_NAME,
         part_name(0),
     ]
     assert RunConfig.from_yaml(result.run_dir / CONFIG_NAME) == config
@@ -380,3 +398,113 @@ def test_the_default_design_costs_no_sample(
     result = run(make(tmp_path, budget=3))
     assert result.trials == len(SampleDataset(tmp_path)) == 3
     assert len(simulated) > 3  # the default design as well
+
+
+# ---- how a run ended -----------------------------------------------------------------------------
+
+
+def test_a_finished_run_says_so(tmp_path: Path) -> None:
+    result = run(make(tmp_path, budget=30))
+    assert read_state(result.run_dir) == RunState("finished", 30, 30, "")
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "message"),
+    [
+        (AgentError("the model diverged."), "failed", "the model diverged."),
+        (RuntimeError(), "failed", "RuntimeError"),
+        (KeyboardInterrupt(), "interrupted", ""),
+    ],
+)
+def test_a_run_that_breaks_off_says_why_and_keeps_its_samples(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    state: str,
+    message: str,
+) -> None:
+    config = make(tmp_path, agent="genetic", budget=60)
+
+    def stop(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Genetic, "learn", stop)
+        with pytest.raises(type(error)):
+            run(config)
+    [log] = SampleDataset(tmp_path).runs()
+    assert log.rows == 24
+    assert read_state(log.folder) == RunState(state, 24, 60, message)
+    result = run(config, resume=True)
+    assert read_state(log.folder) == RunState("finished", 60, 60, "")
+    whole = run(make(tmp_path / "whole", agent="genetic", budget=60))
+    assert rows(result.run_dir).equals(rows(whole.run_dir))
+
+
+def test_a_run_under_way_has_no_state(tmp_path: Path) -> None:
+    config = make(tmp_path)
+    states = []
+
+    def look(_: Trial) -> None:
+        [saved] = tmp_path.rglob(CONFIG_NAME)
+        states.append(read_state(saved.parent))
+
+    result = run(config, progress=look)
+    assert states == [None] * 200
+    (result.run_dir / STATE_NAME).write_text("{}")
+    with pytest.raises(DatasetError, match=r"_state.json: is damaged"):
+        read_state(result.run_dir)
+
+
+# ---- several goals -------------------------------------------------------------------------------
+
+
+def test_several_goals_have_an_archive_also_after_an_interruption(tmp_path: Path) -> None:
+    config = make(tmp_path, budget=80, env_kwargs={"objective": "pareto:delay_ns,cost_usd"})
+
+    def interrupt(trial: Trial) -> None:
+        if trial.index == 50:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(config, progress=interrupt)
+    result = run(config, resume=True)
+    assert result.pareto is not None
+    feasible = [t for t in SampleDataset(result.run_dir).trials() if t.status is Status.OK]
+    expected = {
+        t.rewards
+        for t in feasible
+        if not any(
+            o.rewards != t.rewards and all(map(float.__ge__, o.rewards, t.rewards))
+            for o in feasible
+        )
+    }
+    assert len(expected) > 1
+    assert {trial.rewards for trial in result.pareto.front} == expected
+    assert result.pareto.hypervolume() > 0.0
+    assert run(make(tmp_path)).pareto is None
+
+
+# ---- agents that learn ---------------------------------------------------------------------------
+
+
+def test_a_policy_is_saved_beside_the_log(tmp_path: Path) -> None:
+    config = make(tmp_path, agent="a2c", budget=12)
+    result = run(config, tensorboard=tmp_path / "board")
+    agent = A2C(TOY_SPACE, seed=0)
+    agent.load(result.run_dir / POLICY_NAME)
+    agent.run(limited(3))
+    assert list((tmp_path / "board").rglob("events.out.tfevents*"))
+    assert len(SampleDataset(tmp_path).runs()) == 1  # what lies beside a log does not disturb it
+
+
+def test_an_agent_without_tensorboard_logs_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'random_search' writes no TensorBoard logs"):
+        run(make(tmp_path), tensorboard=tmp_path / "board")
+    assert not list(tmp_path.iterdir())
+
+
+def limited(budget: int) -> DesignEnv:
+    env = make_env("ArchGym/Toy-v0")
+    env.new_evaluator(budget=budget)
+    return env

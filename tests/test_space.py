@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from gymnasium import spaces
 from hypothesis import given
@@ -140,6 +141,54 @@ def test_every_point_of_the_cube_is_a_design(space: ParameterSpace, data: st.Dat
         for u, p in zip(unit, space.parameters, strict=True)
     ]
     assert space.encode(design).tolist() == number
+
+
+@given(finite_spaces(), st.data())
+def test_a_batch_says_what_the_designs_say_one_by_one(
+    space: ParameterSpace, data: st.DataObject
+) -> None:
+    rows = st.lists(st.floats(0.0, 1.0), min_size=len(space.names), max_size=len(space.names))
+    units = data.draw(st.lists(rows, min_size=1, max_size=8))
+    batch = space.batch(units)
+    for row, position, design, feasible, active in zip(units, *batch, strict=True):
+        inactive = [u if on else 1.0 - u for u, on in zip(row, active, strict=True)]
+        assert space.canonical(space.from_unit(inactive)) == design
+        assert design == space.canonical(space.from_unit(row))
+        assert position.tolist() == space.to_unit(design).tolist()
+        assert feasible == (not space.violations(design))
+
+
+def test_a_batch_of_continuous_parameters_is_exact() -> None:
+    space = ParameterSpace(
+        (
+            Choice("on", (False, True)),
+            Real("clock", 1e-3, 1e3, log=True, active_when={"on": (True,)}),
+            Integer("big", 0, 2**30, active_when={"on": (True,)}),
+        )
+    )
+    units, designs, feasible, active = space.batch([[1.0, 0.25, 0.5], [0.0, 0.25, 0.5]])
+    assert active.tolist() == [[True, True, True], [True, False, False]]
+    assert designs[0] == space.from_unit([1.0, 0.25, 0.5])
+    assert designs[1] == space.default()
+    assert units[1].tolist() == space.to_unit(space.default()).tolist()
+    assert feasible.all()
+
+
+@pytest.mark.parametrize(
+    ("units", "message"),
+    [
+        ([0.5, 0.5], "matrix of numbers with 2 columns"),
+        ([[0.5], [0.5]], r"2 columns.* shape \(2, 1\)"),
+        ([[0.5, 0.5], [0.5]], "dtype object"),
+        ([["a", "b"]], "got dtype <U1"),
+        ([[0.5, 1.5]], r"must lie in \[0, 1\]"),
+        ([[0.5, float("nan")]], r"must lie in \[0, 1\]"),
+    ],
+)
+def test_wrong_batches_are_refused(units: npt.ArrayLike, message: str) -> None:
+    space = ParameterSpace((Integer("x", 0, 3), Real("y", 0.0, 1.0)))
+    with pytest.raises(ActionError, match=message):
+        space.batch(units)
 
 
 @given(finite_spaces(), st.data())

@@ -14,7 +14,7 @@ import pytest
 from archgym_py.agents.random_search import RandomSearch
 from archgym_py.environment import DesignEnv, DesignVectorEnv
 from archgym_py.envs.toy import ToyEnv
-from archgym_py.errors import InfeasibleDesign
+from archgym_py.errors import InfeasibleDesign, SpaceError
 from archgym_py.simulator import Evaluation, Metric, Status
 from archgym_py.simulators.toy import TOY_SPACE, ToySimulator
 from archgym_py.space import Design, Integer, ParameterSpace, Real
@@ -232,7 +232,7 @@ class Lazy(RandomSearch):
     """Leaves some of the budget."""
 
     def run(self, env: DesignEnv) -> None:
-        self.check_env(env)
+        self.begin(env)
         while (env.evaluator.remaining or 0) > 1:
             env.evaluator.evaluate(self.ask(1)[0])
 
@@ -267,7 +267,7 @@ class Optimistic(RandomSearch):
     """Gives up when nothing is feasible."""
 
     def run(self, env: DesignEnv) -> None:
-        self.check_env(env)
+        self.begin(env)
         while env.evaluator.remaining:
             self.tell(env.evaluator.evaluate_batch(self.ask(1)))
             if env.evaluator.spent > 100 and env.evaluator.best is None:
@@ -275,10 +275,41 @@ class Optimistic(RandomSearch):
 
 
 class Stuck(RandomSearch):
-    """Proposes the default design only."""
+    """Proposes designs of one corner of the space, although its encoding has others."""
 
-    def ask(self, n: int) -> list[Design]:
-        return [self.space.default() for _ in range(n)]
+    def propose(self) -> Sequence[Design]:
+        return self.space.batch(self.rng.random((4, len(self.space.parameters))) / 3).designs
+
+
+class Narrow(RandomSearch):
+    """Reaches three values of each parameter."""
+
+    def express(self, rng: np.random.Generator) -> Design:
+        return self.space.from_unit(rng.integers(3, size=len(self.space.parameters)) / 2)
+
+
+class Seedless(RandomSearch):
+    """Ignores its seed."""
+
+    def __init__(self, space: ParameterSpace, *, seed: int, **hyperparameters: Any) -> None:
+        super().__init__(space, seed=0, **hyperparameters)
+
+
+class Meddling(RandomSearch):
+    """Seeds the generator that the whole process shares."""
+
+    def propose(self) -> Sequence[Design]:
+        np.random.seed(int(self.rng.integers(100)))  # noqa: NPY002
+        return super().propose()
+
+
+class Curt(RandomSearch):
+    """Refuses a continuum without a remedy."""
+
+    def __init__(self, space: ParameterSpace, *, seed: int, **hyperparameters: Any) -> None:
+        if space.size == float("inf"):
+            raise SpaceError("no")
+        super().__init__(space, seed=seed, **hyperparameters)
 
 
 class Tolerant(RandomSearch):
@@ -307,7 +338,11 @@ class Endless(RandomSearch):
         (Unseeded, "other samples in a second run"),
         (BatchDependent, "asked for 1 at a time it gives other samples"),
         (Optimistic, "returns after 101 of 150 designs"),
-        (Stuck, r"reaches a reward of 0\.000 on the toy"),
+        (Narrow, r"its encoding gives choice = 'b' in 0 of 4000 designs; each of the 5 values"),
+        (Seedless, "another seed gives the same samples"),
+        (Meddling, "changes a global random state"),
+        (Curt, "refuses a continuous parameter with 'no', which must name"),
+        (Stuck, r"reaches a reward of .* on the toy in 300 designs"),
     ],
 )
 def test_bad_agent_is_found(agent: type[RandomSearch], message: str) -> None:

@@ -35,7 +35,7 @@ def test_samples_are_feasible_and_the_same_for_every_batch_size() -> None:
 
 def test_every_value_is_equally_likely() -> None:
     space = ParameterSpace((Integer("x", 0, 9), Choice("y", ("a", "b", "c"))))
-    designs = RandomSearch(space, seed=0).ask(6000)
+    designs = RandomSearch(space, seed=0, batch_size=4096).ask(6000)
     for parameter in space.parameters:
         count = parameter.cardinality or 0
         expected = len(designs) / count

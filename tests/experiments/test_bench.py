@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 
+from archgym_py.agent import AskTellAgent
+from archgym_py.agents.bayesian import Bayesian
 from archgym_py.experiments import bench
 from archgym_py.experiments.bench import (
     BASE_DESIGN,
@@ -25,6 +28,7 @@ from archgym_py.experiments.bench import (
     measure_start,
     measure_threads,
 )
+from archgym_py.registry import AGENTS
 from archgym_py.simulators.dram.space import dram_space
 from archgym_py.simulators.dram.technology import load_technology
 from archgym_py.simulators.dram.trace import write_stl
@@ -37,10 +41,14 @@ TINY = Effort(
     designs=3,
     batch=8,
     samples=30,
+    few_samples=10,
+    trials=20,
+    steps=16,
     rows=20,
     start_env="ArchGym/Toy-v0",
 )
 
+ASK_TELL = [name for name in AGENTS.names() if issubclass(AGENTS.load(name), AskTellAgent)]
 FIGURES = [
     "stream-saturating-100",
     "stream-saturating-10k",
@@ -54,8 +62,11 @@ FIGURES = [
     "first process, compiles",
     "later process",
     "import archgym_py",
-    "random_search",
-    "genetic",
+    *ASK_TELL,
+    *AGENTS.names(),
+    "bayesian (tpe) / optuna, same search, 20 samples",
+    "bayesian (tpe) / optuna, plain search, 20 samples",
+    "ppo / stable-baselines3, 16 samples",
     "append and close",
 ]
 TARGETS = {
@@ -67,7 +78,10 @@ TARGETS = {
     "first process, compiles": (60.0, True),
     "later process": (3.0, True),
     "import archgym_py": (0.5, True),
+    "bayesian (tpe) / optuna, same search, 20 samples": (1.1, True),
+    "ppo / stable-baselines3, 16 samples": (1.15, True),
 }
+OF_ASK_AND_TELL = {"random_search": 50_000.0, "genetic": 50_000.0, "ant_colony": 20_000.0}
 DIFFERENCES = ("beyond the simulator", "import archgym_py")  # noise can make them negative
 
 
@@ -75,7 +89,7 @@ def test_everything_is_measured_shown_and_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(bench, "QUICK", TINY)
-    monkeypatch.setattr(bench, "_cores", lambda: 2)
+    monkeypatch.setattr(bench, "cores", lambda: 2)
     path, saved = tmp_path / "own.stl", tmp_path / "figures.json"
     write_stl(Workload("chase", requests=50).generate(), path)
     assert main(["--quick", "--trace", str(path), "--json", str(saved)]) == 0
@@ -84,15 +98,19 @@ def test_everything_is_measured_shown_and_saved(
     assert report["machine"]["cores"] == 2
     assert report["machine"]["calibration_steps_per_s"] > 0
     assert report["effort"]["samples"] == 30
-    figures = {f["name"]: f for section in report["sections"] for f in section["figures"]}
-    assert list(figures) == [str(path) if name == "TRACE" else name for name in FIGURES]
-    for name, figure in figures.items():
+    figures = [figure for section in report["sections"] for figure in section["figures"]]
+    names = [figure["name"] for figure in figures]
+    assert names == [str(path) if name == "TRACE" else name for name in FIGURES]
+    of_ask_and_tell = range(names.index(ASK_TELL[0]), names.index(ASK_TELL[0]) + len(ASK_TELL))
+    for number, (name, figure) in enumerate(zip(names, figures, strict=True)):
         assert math.isfinite(figure["value"])
         assert figure["low"] <= figure["value"] <= figure["high"]
         assert figure["value"] > 0 or name in DIFFERENCES
         assert figure["ratio"] > 0
         assert figure["also"] is None or figure["also"] > 0
         target, at_most = TARGETS.get(name, (None, figure["at_most"]))
+        if number in of_ask_and_tell:
+            target, at_most = OF_ASK_AND_TELL.get(name), False
         assert (figure["target"], figure["at_most"]) == (target, at_most)
         assert (figure["met"] is None) == (target is None)
 
@@ -115,6 +133,23 @@ def test_efforts_measure_what_has_a_target() -> None:
     assert all(10_000 in effort.sizes for effort in (FULL, QUICK))
     assert FULL.start_env == "ArchGym/DRAMController-v0"
     assert FULL.repeat_s >= 0.5
+
+
+def test_optuna_alone_makes_the_search_of_the_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, make_study = [], bench._tpe_study
+
+    def study_of(agent: Bayesian) -> optuna.Study:
+        made.append((agent, make_study(agent)))
+        return made[0][1]
+
+    monkeypatch.setattr(bench, "_tpe_study", study_of)
+    for search in bench._tpe(40, 0):
+        search()
+    [(agent, alone)] = made
+    assert agent._study is not None
+    designs = [trial.params for trial in alone.trials]
+    assert len(designs) > 40  # designs that break the constraint are no samples
+    assert designs == [trial.params for trial in agent._study.trials]
 
 
 def test_the_base_design_is_feasible() -> None:
@@ -158,7 +193,7 @@ def test_the_start_is_measured_with_an_empty_cache(monkeypatch: pytest.MonkeyPat
 
 
 def test_one_core_has_no_speed_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "_cores", lambda: 1)
+    monkeypatch.setattr(bench, "cores", lambda: 1)
     section = measure_threads(TINY)
     assert section.figures == ()
     assert "one core" in section.note
