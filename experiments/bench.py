@@ -10,70 +10,66 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import platform
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast
+from typing import Any
 
 import numba
 import numpy as np
 
 import archgym_py
-from archgym_py.agent import Agent, AskTellAgent, sample_feasible
+from archgym_py.agent import sample_feasible
 from archgym_py.environment import DesignEnv
 from archgym_py.envs.dram import DRAMControllerEnv
-from archgym_py.errors import ArchGymError, ConfigError
+from archgym_py.errors import ArchGymError
 from archgym_py.evaluator import Trial
+from archgym_py.experiments.bench_agents import measure_adapters, measure_agents, measure_runs
 from archgym_py.experiments.campaign import cores
+from archgym_py.experiments.timing import (
+    FULL,
+    QUICK,
+    Effort,
+    Figure,
+    Section,
+    alternated,
+    calls_that_take,
+    figure_of,
+    many_million_steps,
+    million_steps,
+    repeat_pairs,
+    seconds_of,
+)
 from archgym_py.files import write_text
 from archgym_py.log import RunInfo
 from archgym_py.recorder import ParquetRecorder
-from archgym_py.registry import AGENTS
-from archgym_py.simulator import Evaluation, Metric, Status
+from archgym_py.simulator import Status
 from archgym_py.simulators.dram.address import load_address_map
 from archgym_py.simulators.dram.model import DRAMSimulator
 from archgym_py.simulators.dram.space import CMD_MUX, POWER_DOWN_POLICY, dram_space
 from archgym_py.simulators.dram.technology import load_technology
 from archgym_py.simulators.dram.trace import Trace, read_stl
 from archgym_py.simulators.dram.workloads import Workload
-from archgym_py.space import Choice, Design, Parameter, ParameterSpace, Value
-
-if TYPE_CHECKING:
-    import optuna
-
-    from archgym_py.agents.bayesian import Bayesian
+from archgym_py.space import Design, ParameterSpace
 
 __all__ = [
     "BASE_DESIGN",
-    "FULL",
-    "QUICK",
-    "Effort",
-    "Figure",
-    "Section",
-    "calibration_loop",
     "main",
-    "measure_adapters",
-    "measure_agents",
     "measure_env_step",
     "measure_recorder",
-    "measure_runs",
     "measure_simulations",
     "measure_start",
     "measure_threads",
 ]
-
-_Searches: TypeAlias = Callable[[int, int], tuple[Callable[[], object], Callable[[], object]]]
-"""Takes samples and a seed; returns a search by an agent, and one by its library alone."""
 
 _TECHNOLOGY = "DDR3-1600"
 
@@ -99,27 +95,6 @@ _TARGET_FIRST_S = 60.0
 _TARGET_LATER_S = 3.0
 _TARGET_IMPORT_S = 0.5
 
-_TARGET_SAMPLES_PER_S = {"random_search": 50_000.0, "genetic": 50_000.0, "ant_colony": 20_000.0}
-_TARGET_TPE = 1.10
-_TARGET_PPO = 1.15
-
-_BATCH = 64
-_OF_BATCH: dict[str, dict[str, Value]] = {
-    "ant_colony": {"ants": _BATCH},
-    "cma_es": {"population_size": _BATCH},
-    "genetic": {"population_size": _BATCH + 8, "elites": 8},  # the elites are not new
-    "grid": {"batch_size": _BATCH},
-    "local_search": {"batch_size": _BATCH, "starts": _BATCH},
-    "nsga2": {"population_size": _BATCH},
-    "policy_gradient": {"batch_size": _BATCH},
-    "quasi_random": {"batch_size": _BATCH},
-    "random_search": {"batch_size": _BATCH},
-    "simulated_annealing": {"chains": _BATCH},
-}
-"""Hyperparameters with which an agent proposes so many new designs at a time. The others cannot."""
-
-_MILLION = 1_000_000
-_SOME = 20
 _START_TIMEOUT_S = 600.0
 
 _FIRST_STEP = """
@@ -133,144 +108,7 @@ assert info["status"] == "ok", info
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Effort:
-    """How much is measured.
-
-    Attributes:
-        repeats: Repeats of each measurement.
-        repeat_s: About the shortest duration of a repeat that can have many calls, in seconds.
-        sizes: Requests of the simulated workloads.
-        designs: Designs whose step is timed.
-        batch: Designs of a batch for two threads.
-        samples: Samples of an agent that makes so many in a second.
-        few_samples: Samples of an agent that does not.
-        trials: Samples that the Parzen estimators propose.
-        steps: Samples that proximal policy optimisation learns from.
-        rows: Rows that the recorder takes.
-        start_env: Id of the environment whose start is timed.
-    """
-
-    repeats: int
-    repeat_s: float
-    sizes: tuple[int, ...]
-    designs: int
-    batch: int
-    samples: int
-    few_samples: int
-    trials: int
-    steps: int
-    rows: int
-    start_env: str
-
-
-FULL = Effort(
-    repeats=7,
-    repeat_s=0.5,
-    sizes=(1000, 10_000, 100_000),
-    designs=500,
-    batch=96,
-    samples=4000,
-    few_samples=256,
-    trials=300,
-    steps=1024,
-    rows=20_000,
-    start_env="ArchGym/DRAMController-v0",
-)
-QUICK = Effort(
-    repeats=2,
-    repeat_s=0.01,
-    sizes=(1000, 10_000, 100_000),
-    designs=20,
-    batch=8,
-    samples=100,
-    few_samples=40,
-    trials=20,
-    steps=32,
-    rows=200,
-    start_env="ArchGym/Toy-v0",
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """One measured quantity; `Section` says what its numbers are.
-
-    Attributes:
-        name: What was measured.
-        value: Median of the repeats.
-        low: The smallest repeat.
-        high: The largest repeat.
-        ratio: Median of the repeats' ratios to the baseline.
-        target: What is wanted of the value; None where nothing is.
-        at_most: Whether the target is an upper limit rather than a lower one.
-        also: A second quantity, None where there is none.
-    """
-
-    name: str
-    value: float
-    low: float
-    high: float
-    ratio: float
-    target: float | None = None
-    at_most: bool = False
-    also: float | None = None
-
-    @property
-    def met(self) -> bool | None:
-        """Whether the target is met; None without a target."""
-        if self.target is None:
-            return None
-        return self.value <= self.target if self.at_most else self.value >= self.target
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
-    """Figures that belong together.
-
-    Attributes:
-        title: What they have in common.
-        unit: Unit of the values and of their targets.
-        ratio_to: What the ratios are.
-        also: What the second quantities are, "" where there are none.
-        figures: The figures.
-        note: How to read them.
-    """
-
-    title: str
-    unit: str
-    ratio_to: str
-    also: str = ""
-    figures: tuple[Figure, ...]
-    note: str
-
-
 # --- Measurements --------------------------------------------------------------------------------
-
-
-@numba.njit(nogil=True)
-def calibration_loop(
-    steps: int, state: np.uint64, multiplier: np.uint64, increment: np.uint64
-) -> np.uint64:
-    """Step a linear congruential generator modulo 2^64: one multiplication after the other.
-
-    Args:
-        steps: Number of steps.
-        state: Where it starts.
-        multiplier: A factor; an argument, so that the compiler cannot merge steps.
-        increment: A summand; as above.
-
-    Returns:
-        The state after the last step.
-
-    Examples:
-        >>> state, multiplier, increment = np.array([1, 5, 3], np.uint64)
-        >>> int(calibration_loop(2, state, multiplier, increment))
-        43
-    """
-    for _ in range(steps):
-        state = state * multiplier + increment
-    return state
 
 
 def measure_simulations(effort: Effort, traces: Iterable[Trace] = ()) -> Section:
@@ -299,12 +137,12 @@ def measure_simulations(effort: Effort, traces: Iterable[Trace] = ()) -> Section
         evaluation = simulator.evaluate(BASE_DESIGN, seed=0)
         if evaluation.status is not Status.OK:
             raise ArchGymError(f"{trace.name}: there is nothing to time: {evaluation.message}")
-        simulation_s, steps_s = _repeat_pairs(
-            partial(simulator.evaluate, BASE_DESIGN, seed=0), _million_steps, effort
+        simulation_s, steps_s = repeat_pairs(
+            partial(simulator.evaluate, BASE_DESIGN, seed=0), million_steps, effort
         )
         rates = [requests / seconds for seconds in simulation_s]
         figures.append(
-            _figure(
+            figure_of(
                 trace.name,
                 rates,
                 [rate * seconds for rate, seconds in zip(rates, steps_s, strict=True)],
@@ -344,7 +182,7 @@ def measure_env_step(effort: Effort) -> Section:
         for number, (design, action) in enumerate(zip(designs, actions, strict=True)):
             alone = partial(env.simulator.evaluate, design, seed=0)
             alone()  # so that each of the two that are timed follows the same simulation
-            pairs.append(_alternated((partial(env.step, action), alone), number))
+            pairs.append(alternated((partial(env.step, action), alone), number))
         beyond_us.append(median(1e6 * (step_s - alone_s) for step_s, alone_s in pairs))
         ratios.append(median(step_s / alone_s for step_s, alone_s in pairs))
     env.close()
@@ -353,7 +191,7 @@ def measure_env_step(effort: Effort) -> Section:
         unit="us",
         ratio_to="step / simulator",
         figures=(
-            _figure(
+            figure_of(
                 "beyond the simulator", beyond_us, ratios, target=_TARGET_STEP_US, at_most=True
             ),
         ),
@@ -388,23 +226,23 @@ def measure_threads(effort: Effort) -> Section:
     batches: list[Callable[[], object]] = [
         partial(one.evaluate_batch, designs, seeds=seeds) for one in simulators
     ]
-    loops = 2 * max(1, _calls_that_take(_million_steps, effort.repeat_s) // 2)
+    loops = 2 * max(1, calls_that_take(million_steps, effort.repeat_s) // 2)
     with ThreadPoolExecutor(2) as pool:
         calibrations: list[Callable[[], object]] = [
-            lambda: _many_million_steps(loops),
-            lambda: list(pool.map(_many_million_steps, [loops // 2] * 2)),
+            lambda: many_million_steps(loops),
+            lambda: list(pool.map(many_million_steps, [loops // 2] * 2)),
         ]
         for job in calibrations + batches:
             job()
         speedups, ceilings = [], []
         for number in range(effort.repeats):
-            one_s, two_s = _alternated(batches, number)
+            one_s, two_s = alternated(batches, number)
             speedups.append(one_s / two_s)
-            one_s, two_s = _alternated(calibrations, number)
+            one_s, two_s = alternated(calibrations, number)
             ceilings.append(one_s / two_s)
     for simulator in simulators:
         simulator.close()
-    figure = _figure(
+    figure = figure_of(
         "speed-up",
         speedups,
         [speedup / ceiling for speedup, ceiling in zip(speedups, ceilings, strict=True)],
@@ -452,101 +290,11 @@ def measure_start(effort: Effort) -> Section:
         unit="s",
         ratio_to="/ bare python",
         figures=tuple(
-            _figure(name, values, ratios, target=target, at_most=True)
+            figure_of(name, values, ratios, target=target, at_most=True)
             for name, (values, ratios, target) in measured.items()
         ),
         note="The first process has an empty cache of compiled code and runs once. The import is "
         "what it takes beyond a bare interpreter.",
-    )
-
-
-def measure_agents(effort: Effort) -> Section:
-    """Time the asking and telling of agents on the memory controller's space.
-
-    Args:
-        effort: How much is measured.
-
-    Returns:
-        Samples per second of each agent's own work.
-    """
-    names = [name for name in AGENTS.names() if issubclass(AGENTS.load(name), AskTellAgent)]
-    figures, note = _agent_figures(names, _ask_and_tell, effort, _TARGET_SAMPLES_PER_S)
-    smaller = ", ".join(name for name in names if name not in _OF_BATCH)
-    return Section(
-        title=f"agents: ask and tell alone, ten parameters, batches of {_BATCH}",
-        unit="samples/s",
-        ratio_to="per 1e6 calibration steps",
-        also="samples",
-        figures=figures,
-        note=f"The trials that are told are made up between the two. {smaller} cannot propose so "
-        f"many at a time.{note}",
-    )
-
-
-def measure_runs(effort: Effort) -> Section:
-    """Time whole runs of agents with a simulator that does nothing.
-
-    Args:
-        effort: How much is measured.
-
-    Returns:
-        Samples per second of each agent with its default hyperparameters.
-    """
-    figures, note = _agent_figures(AGENTS.names(), _whole_run, effort, {})
-    return Section(
-        title="agents: whole runs, ten parameters, a simulator that costs nothing",
-        unit="samples/s",
-        ratio_to="per 1e6 calibration steps",
-        also="samples",
-        figures=figures,
-        note="With the evaluator, which validates, caches, rewards and counts. Default "
-        f"hyperparameters.{note}",
-    )
-
-
-def measure_adapters(effort: Effort) -> Section:
-    """Time agents and, for the same search, the libraries that they are built on.
-
-    Args:
-        effort: How much is measured.
-
-    Returns:
-        The time of an agent's run over that of the library alone.
-    """
-    measured: list[tuple[str, _Searches, int, float | None]] = [
-        ("bayesian (tpe) / optuna, same search", _tpe, effort.trials, _TARGET_TPE),
-        ("bayesian (tpe) / optuna, plain search", _tpe_plain, effort.trials, None),
-        ("ppo / stable-baselines3", _ppo, effort.steps, _TARGET_PPO),
-    ]
-    figures, missing = [], []
-    for title, make, samples, target in measured:
-        name = f"{title}, {samples} samples"
-        try:
-            for job in make(samples, 0):
-                job()
-            times, busy, rates = [], [], []
-            for seed in range(effort.repeats):
-                ours, bare = (_Timed(job) for job in make(samples, seed))
-                ours_s, bare_s = _alternated((ours, bare), seed)
-                times.append(ours_s / bare_s)
-                busy.append(ours.busy_s / bare.busy_s)
-                rates.append(samples / ours_s)
-        except ConfigError as error:
-            missing.append(f" {name}: {error}")
-            continue
-        figures.append(_figure(name, times, busy, target=target, at_most=True, also=median(rates)))
-    return Section(
-        title="adapters: an agent's whole run over its library alone",
-        unit="times the library",
-        ratio_to="in processor time",
-        also="samples/s",
-        figures=tuple(figures),
-        note="Both have the same settings and space, a simulator that costs nothing, and one "
-        "thread, and take turns. The same search proposes the same designs: conditions and "
-        "constraints are told to optuna, known designs are not samples. The plain search takes "
-        "what optuna proposes among all combinations of values, known, inactive and forbidden ones "
-        "too. PPO learns from ranks and takes the steps that repeat a design besides its samples, "
-        "stable-baselines3 alone learns from rewards and counts them." + "".join(missing),
     )
 
 
@@ -565,7 +313,7 @@ def measure_recorder(effort: Effort) -> Section:
     rates, ratios = [], []
     for number in range(-1, effort.repeats):
         with tempfile.TemporaryDirectory() as folder:
-            recorder_s, lines_s = _alternated(
+            recorder_s, lines_s = alternated(
                 (
                     partial(_record, Path(folder), env, trials),
                     partial(_write_json_lines, Path(folder, "rows.jsonl"), trials),
@@ -580,204 +328,12 @@ def measure_recorder(effort: Effort) -> Section:
         title=f"the Parquet recorder: {effort.rows} rows with the memory controller's columns",
         unit="rows/s",
         ratio_to="/ plain JSON lines",
-        figures=(_figure("append and close", rates, ratios),),
+        figures=(figure_of("append and close", rates, ratios),),
         note="The JSON lines are written to the disk as often, every 1000 rows.",
     )
 
 
 # --- What is timed -------------------------------------------------------------------------------
-
-
-class _FreeSimulator:
-    """Answers at once; smaller request buffers are better, so that agents have a direction."""
-
-    name: ClassVar[str] = "free"
-    version: ClassVar[str] = "1"
-    deterministic: ClassVar[bool] = True
-    metrics: ClassVar[tuple[Metric, ...]] = (Metric("cost", "1", 1.0, 128.0),)
-
-    def evaluate(self, design: Design, *, seed: int) -> Evaluation:
-        return Evaluation({"cost": float(design["request_buffer_size"])})
-
-    def close(self) -> None:
-        pass
-
-
-class _Timed:
-    """Takes the processor time of a job."""
-
-    def __init__(self, job: Callable[[], object]) -> None:
-        self._job = job
-        self.busy_s = 0.0
-
-    def __call__(self) -> None:
-        start = time.process_time()
-        self._job()
-        self.busy_s = time.process_time() - start
-
-
-def _agent_figures(
-    names: Iterable[str],
-    seconds: Callable[[str, int, int], float],
-    effort: Effort,
-    targets: Mapping[str, float],
-) -> tuple[tuple[Figure, ...], str]:
-    """Time agents; return the figures, and what to say about those that have none.
-
-    Args:
-        names: The agents.
-        seconds: Takes an agent, a number of samples and a seed; returns the seconds that it took.
-        effort: How much is measured.
-        targets: Samples per second that are wanted, by agent.
-    """
-    figures, missing = [], []
-    for name in names:
-        try:
-            seconds(name, effort.few_samples, 0)  # loads libraries
-            few_s = seconds(name, effort.few_samples, 0)
-        except ConfigError as error:
-            missing.append(f" {name}: {error}")
-            continue
-        is_fast = few_s * effort.samples <= effort.few_samples
-        samples = effort.samples if is_fast else effort.few_samples
-        rates, ratios = [], []
-        for seed in range(effort.repeats):
-            before = _seconds(_some_million_steps)
-            rates.append(samples / seconds(name, samples, seed))
-            steps_s = (before + _seconds(_some_million_steps)) / 2 / _SOME
-            ratios.append(rates[-1] * steps_s)
-        figures.append(_figure(name, rates, ratios, target=targets.get(name), also=float(samples)))
-    return tuple(figures), "".join(missing)
-
-
-def _ask_and_tell(name: str, samples: int, seed: int) -> float:
-    """Return the seconds that an agent takes for its own part of a run."""
-    agent_class: type[AskTellAgent] = AGENTS.load(name)
-    agent = agent_class(_space(), seed=seed, **_OF_BATCH.get(name, {}))
-    agent_s, count = 0.0, 0
-    while count < samples:
-        start = time.perf_counter()
-        designs = agent.ask(min(_BATCH, samples - count))
-        agent_s += time.perf_counter() - start
-        trials = [_made_up(count + index, design) for index, design in enumerate(designs)]
-        start = time.perf_counter()
-        agent.tell(trials)
-        agent_s += time.perf_counter() - start
-        count += len(designs)
-    return agent_s
-
-
-def _made_up(index: int, design: Design) -> Trial:
-    reward = -float(design["request_buffer_size"])
-    return Trial(index, design, "", Status.OK, "", {}, reward, (reward,), False, 0.0, 0)
-
-
-def _whole_run(name: str, samples: int, seed: int) -> float:
-    """Return the seconds of a run with default hyperparameters."""
-    agent_class: type[Agent] = AGENTS.load(name)
-    env = _free_env(samples)
-    agent = agent_class(env.space, seed=seed, **agent_class.example)
-    return _seconds(partial(agent.run, env))
-
-
-def _free_env(budget: int | None = None) -> DesignEnv:
-    env = DesignEnv(_space(), _FreeSimulator(), "minimize:cost")
-    env.new_evaluator(budget=budget)
-    return env
-
-
-def _tpe(samples: int, seed: int) -> tuple[Callable[[], object], Callable[[], object]]:
-    """Return the same search with Parzen estimators twice: by the agent, and by optuna alone."""
-    from archgym_py.agents.bayesian import Bayesian
-
-    env = _free_env(samples)
-    agent = Bayesian(env.space, seed=seed, sampler="tpe", batch_size=1)
-    alone = _free_env()
-
-    def bare() -> None:
-        study = _tpe_study(agent)
-        tried: set[str] = set()
-        while len(tried) < samples:
-            trial = study.ask()
-            design: Design = {}
-            for p in alone.space.parameters:
-                # No condition of this space names a parameter that has conditions itself.
-                active = all(design[parent] in values for parent, values in p.conditions)
-                design[p.name] = _suggested(trial, p) if active else p.default
-            result = alone.evaluator.evaluate(design)
-            feasible = result.status is Status.OK
-            trial.set_constraint("feasible", -1.0 if feasible else 1.0)
-            study.tell(trial, result.reward)
-            if feasible:
-                tried.add(result.key)
-
-    return partial(agent.run, env), bare
-
-
-def _tpe_plain(samples: int, seed: int) -> tuple[Callable[[], object], Callable[[], object]]:
-    """Return a search by the agent, and one by optuna that knows values of parameters only."""
-    from archgym_py.agents.bayesian import Bayesian
-
-    env = _free_env(samples)
-    agent = Bayesian(env.space, seed=seed, sampler="tpe", batch_size=1)
-    alone = _free_env()
-
-    def bare() -> None:
-        study = _tpe_study(agent)
-        for _ in range(samples):
-            trial = study.ask()
-            design = {p.name: _suggested(trial, p) for p in alone.space.parameters}
-            study.tell(trial, alone.evaluator.evaluate(design).reward)
-
-    return partial(agent.run, env), bare
-
-
-def _tpe_study(agent: Bayesian) -> optuna.Study:
-    """Make a study with the sampler of an agent."""
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna.create_study(direction="maximize", sampler=agent._sampler(optuna, agent._seed))
-
-
-def _suggested(trial: optuna.Trial, parameter: Parameter) -> Value:
-    """Return the value that optuna suggests for a parameter of the memory controller."""
-    if isinstance(parameter, Choice):
-        return cast(Value, trial.suggest_categorical(parameter.name, parameter.values))
-    count = cast(int, parameter.cardinality)
-    return parameter.value_at(trial.suggest_int(parameter.name, 0, count - 1))
-
-
-def _ppo(samples: int, seed: int) -> tuple[Callable[[], object], Callable[[], object]]:
-    """Return two searches with proximal policy optimisation: by the agent, and by SB3 alone."""
-    from archgym_py.agents.ppo import PPO
-
-    # The last of the samples ends the agent's run before the update that it would be part of.
-    env = _free_env(samples + 1)
-    agent = PPO(env.space, seed=seed)
-    alone = _free_env()
-
-    def bare() -> None:
-        import stable_baselines3
-        import torch
-
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        width = agent.config["width"]
-        model = stable_baselines3.PPO(
-            "MlpPolicy",
-            alone.view(sequential=False, action="multidiscrete"),
-            learning_rate=cast(float, agent.config["learning_rate"]),
-            policy_kwargs={"net_arch": [width, width]},
-            gamma=1.0,
-            seed=agent._seed,
-            device="cpu",
-            **agent._arguments(samples, 1),
-        )
-        model.learn(samples)
-        torch.set_num_threads(threads)
-
-    return partial(agent.run, env), bare
 
 
 def _space() -> ParameterSpace:
@@ -855,62 +411,6 @@ def _write_json_lines(path: Path, trials: Sequence[Trial]) -> None:
                 os.fsync(file.fileno())
 
 
-def _million_steps() -> object:
-    return _many_million_steps(1)
-
-
-def _some_million_steps() -> object:
-    return _many_million_steps(_SOME)
-
-
-def _many_million_steps(millions: int) -> object:
-    constants = (np.uint64(1), np.uint64(6364136223846793005), np.uint64(1442695040888963407))
-    return calibration_loop(millions * _MILLION, *constants)
-
-
-# --- Timing --------------------------------------------------------------------------------------
-
-
-def _seconds(job: Callable[[], object], calls: int = 1) -> float:
-    """Return the duration of a call, in seconds, as the mean of several in a row."""
-    start = time.perf_counter()
-    for _ in range(calls):
-        job()
-    return (time.perf_counter() - start) / calls
-
-
-def _calls_that_take(job: Callable[[], object], seconds: float) -> int:
-    """Warm up, and return how many calls take about so long."""
-    job()
-    calls = 1
-    while (took := calls * _seconds(job, calls)) < seconds / 8:
-        calls *= 2
-    return max(1, math.ceil(calls * seconds / took))
-
-
-def _repeat_pairs(
-    job: Callable[[], object], baseline: Callable[[], object], effort: Effort
-) -> tuple[list[float], list[float]]:
-    """Time a job and its baseline in turn; return the seconds of a call of each, by repeat."""
-    calls = _calls_that_take(job, effort.repeat_s)
-    baseline_calls = _calls_that_take(baseline, effort.repeat_s / 4)
-    job_s, baseline_s = [], []
-    for _ in range(effort.repeats):
-        before = _seconds(baseline, baseline_calls)
-        job_s.append(_seconds(job, calls))
-        baseline_s.append((before + _seconds(baseline, baseline_calls)) / 2)
-    return job_s, baseline_s
-
-
-def _alternated(jobs: Sequence[Callable[[], object]], number: int) -> tuple[float, float]:
-    """Time two jobs, the second one first when the number is odd: the order may favour one."""
-    first, second = jobs
-    if number % 2:
-        second_s = _seconds(second)
-        return _seconds(first), second_s
-    return _seconds(first), _seconds(second)
-
-
 def _process_s(arguments: Sequence[str], environ: dict[str, str]) -> float:
     """Return the duration of a Python process, in seconds."""
     start = time.perf_counter()
@@ -922,27 +422,6 @@ def _process_s(arguments: Sequence[str], environ: dict[str, str]) -> float:
         timeout=_START_TIMEOUT_S,
     )
     return time.perf_counter() - start
-
-
-def _figure(
-    name: str,
-    values: Sequence[float],
-    ratios: Sequence[float],
-    *,
-    target: float | None = None,
-    at_most: bool = False,
-    also: float | None = None,
-) -> Figure:
-    return Figure(
-        name=name,
-        value=median(values),
-        low=min(values),
-        high=max(values),
-        ratio=median(ratios),
-        target=target,
-        at_most=at_most,
-        also=also,
-    )
 
 
 # --- The command ---------------------------------------------------------------------------------
@@ -985,7 +464,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _report(effort: Effort, traces: Sequence[Trace]) -> dict[str, Any]:
     """Measure everything; write each section as soon as it is complete."""
-    steps_s = _seconds(_million_steps, _calls_that_take(_million_steps, effort.repeat_s))
+    steps_s = seconds_of(million_steps, calls_that_take(million_steps, effort.repeat_s))
     machine = {
         "cores": cores(),
         "architecture": platform.machine(),
@@ -994,7 +473,7 @@ def _report(effort: Effort, traces: Sequence[Trace]) -> dict[str, Any]:
         "numpy": np.__version__,
         "archgym_py": archgym_py.__version__,
         "load_average": os.getloadavg()[0],
-        "calibration_steps_per_s": _MILLION / steps_s,
+        "calibration_steps_per_s": 1e6 / steps_s,
     }
     _write(
         "{cores} cores, {architecture}, Python {python}, numba {numba}, numpy {numpy}, archgym_py "

@@ -1,7 +1,10 @@
+import re
+from pathlib import Path
+
 import pytest
 
 from archgym_py.errors import ConfigError, UnknownNameError
-from archgym_py.registry import AGENTS, SIMULATORS, Registry
+from archgym_py.registry import AGENTS, EXPERIMENTS, SIMULATORS, Registry
 
 
 def test_names_are_sorted_and_loaded_on_demand() -> None:
@@ -27,7 +30,16 @@ def test_entries_name_a_module_and_an_attribute(target: str) -> None:
         Registry("thing", {"x": target})
 
 
-@pytest.mark.parametrize("registry", [AGENTS, SIMULATORS], ids=lambda registry: registry.kind)
+@pytest.mark.parametrize(
+    "registry", [AGENTS, EXPERIMENTS, SIMULATORS], ids=lambda registry: registry.kind
+)
 def test_every_entry_can_be_loaded(registry: Registry) -> None:
     for name in registry.names():
         assert callable(registry.load(name))
+
+
+def test_the_readme_names_every_agent() -> None:
+    page = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    _, _, rest = page.partition("| family | agents |")
+    table, _, _ = rest.partition("\n\n")
+    assert sorted(re.findall(r"`(\w+)`", table)) == sorted(AGENTS.names())

@@ -15,19 +15,15 @@ import pytest
 
 from archgym_py.agent import AskTellAgent
 from archgym_py.agents.bayesian import Bayesian
-from archgym_py.experiments import bench
+from archgym_py.experiments import bench, bench_agents
 from archgym_py.experiments.bench import (
     BASE_DESIGN,
-    FULL,
-    QUICK,
-    Effort,
-    Figure,
-    calibration_loop,
     main,
     measure_simulations,
     measure_start,
     measure_threads,
 )
+from archgym_py.experiments.timing import FULL, QUICK, Effort, Figure, calibration_loop
 from archgym_py.registry import AGENTS
 from archgym_py.simulators.dram.space import dram_space
 from archgym_py.simulators.dram.technology import load_technology
@@ -136,14 +132,14 @@ def test_efforts_measure_what_has_a_target() -> None:
 
 
 def test_optuna_alone_makes_the_search_of_the_agent(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, make_study = [], bench._tpe_study
+    made, make_study = [], bench_agents._tpe_study
 
     def study_of(agent: Bayesian) -> optuna.Study:
         made.append((agent, make_study(agent)))
         return made[0][1]
 
-    monkeypatch.setattr(bench, "_tpe_study", study_of)
-    for search in bench._tpe(40, 0):
+    monkeypatch.setattr(bench_agents, "_tpe_study", study_of)
+    for search in bench_agents._tpe(40, 0):
         search()
     [(agent, alone)] = made
     assert agent._study is not None
