@@ -47,6 +47,9 @@ class Bayesian(StudyAgent):
         )
     )
 
+    # Where the model sees nothing but known designs, asking it again takes time and leads nowhere.
+    _most_repeats: ClassVar[int] = 2
+
     @property
     def _count(self) -> int:
         return cast(int, self.config["batch_size"])

@@ -5,11 +5,11 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast
 
 import numpy as np
 
-from archgym_py.agent import AskTellAgent, Scores
+from archgym_py.agent import AskTellAgent, Scores, sample_feasible
 from archgym_py.agents.isolation import isolated
 from archgym_py.errors import require
 from archgym_py.evaluator import Trial
@@ -23,8 +23,11 @@ __all__ = ["StudyAgent"]
 
 _Suggest: TypeAlias = "Callable[[optuna.Trial], Value]"
 
-_ATTEMPTS = 10
-"""How often optuna is asked again for a design that it was told about already."""
+_MOST_ASKED = 10
+"""How often optuna is asked for a design that breaks no constraint of the space."""
+
+_MOST_DRAWN = 20
+"""How many random designs are drawn to find a new one."""
 
 
 class StudyAgent(AskTellAgent):
@@ -35,11 +38,14 @@ class StudyAgent(AskTellAgent):
     the study has as many directions, and learns from the vectors of rewards.
 
     A design that breaks a constraint, of the space or of the simulator, is told as one with a
-    violated constraint. All failures have the finite score that `Scores` gives them: optuna
-    forgets trials that are told as failed, and proposes them again. Designs that are known, or
-    break a constraint of the space, are told at once and cost no sample; optuna is asked again, up
-    to 10 times.
+    violated constraint; one of the space is told at once and costs no sample. All failures have
+    the finite score that `Scores` gives them, as optuna takes no notice of trials that are told as
+    failed. Just this is what happens to designs that are known: told again, they would draw the
+    model to where nothing new is. Where `_most_repeats` proposals are known, or ten of no use, the
+    next design is a random one.
     """
+
+    _most_repeats: ClassVar[int] = _MOST_ASKED
 
     def __init__(self, space: ParameterSpace, *, seed: int, **hyperparameters: Value) -> None:
         super().__init__(space, seed=seed, **hyperparameters)
@@ -49,8 +55,8 @@ class StudyAgent(AskTellAgent):
             (p.name, p.default, p.conditions, _suggestion(p)) for p in space.parameters
         ]
         self._scores = Scores()
-        self._known: dict[tuple[Value, ...], tuple[float, Sequence[float]]] = {}
-        self._pending: list[tuple[optuna.Trial, tuple[Value, ...]]] = []
+        self._known: set[tuple[Value, ...]] = set()
+        self._pending: list[optuna.Trial] = []
 
     @property
     @abstractmethod
@@ -77,10 +83,9 @@ class StudyAgent(AskTellAgent):
     def learn(self, trials: Sequence[Trial]) -> None:
         """Tell the study the scores of the batch."""
         with isolated():
-            for (proposal, values), trial in zip(self._pending, trials, strict=True):
+            for proposal, trial in zip(self._pending, trials, strict=True):
                 violation = 1.0 if trial.status is Status.INFEASIBLE else -1.0
-                self._known[values] = (violation, self._scores.of(trial))
-                self._tell(proposal, *self._known[values])
+                self._tell(proposal, violation, self._scores.of(trial))
 
     def express(self, rng: np.random.Generator) -> Design:
         """Return a design that optuna's random sampler suggests."""
@@ -101,20 +106,42 @@ class StudyAgent(AskTellAgent):
 
     def _next(self, study: optuna.Study) -> Design:
         """Return the next design that is worth a sample."""
-        for attempt in range(_ATTEMPTS):
+        optuna = require("optuna", extra="agents")
+        repeats = 0
+        for _ in range(_MOST_ASKED):
             proposal = study.ask()
             design = self._design(proposal)
-            values = tuple(design.values())
-            if attempt == _ATTEMPTS - 1:
-                break
             if not all(constraint.check(design) for constraint in self.space.constraints):
                 self._tell(proposal, 1.0, self._scores.failure())
-            elif values in self._known:
-                self._tell(proposal, *self._known[values])
+            elif tuple(design.values()) not in self._known:
+                return self._chosen(proposal, design)
             else:
-                break
-        self._pending.append((proposal, values))
+                study.tell(proposal, state=optuna.trial.TrialState.FAIL)
+                repeats += 1
+                if repeats == self._most_repeats:
+                    break
+        drawn = sample_feasible(self.space, self.rng, _MOST_DRAWN).designs
+        new = (one for one in drawn if tuple(one.values()) not in self._known)
+        design = next(new, drawn[0])
+        study.enqueue_trial(self._suggested(design))
+        proposal = study.ask()
+        self._design(proposal)
+        return self._chosen(proposal, design)
+
+    def _chosen(self, proposal: optuna.Trial, design: Design) -> Design:
+        self._known.add(tuple(design.values()))
+        self._pending.append(proposal)
         return design
+
+    def _suggested(self, design: Design) -> dict[str, Value]:
+        """Return what a trial would have to suggest for a design."""
+        return {
+            p.name: design[p.name]
+            if isinstance(p, Choice) or p.cardinality is None
+            else p.index_of(design[p.name])
+            for p in self.space.parameters
+            if p.cardinality != 1
+        }
 
     def _tell(self, proposal: optuna.Trial, violation: float, scores: Sequence[float]) -> None:
         study = cast("optuna.Study", self._study)

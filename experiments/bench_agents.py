@@ -267,6 +267,8 @@ def _tpe(samples: int, seed: int) -> tuple[Callable[[], object], Callable[[], ob
     alone = _free_env()
 
     def bare() -> None:
+        import optuna
+
         study = _tpe_study(agent)
         tried: set[str] = set()
         while len(tried) < samples:
@@ -277,6 +279,9 @@ def _tpe(samples: int, seed: int) -> tuple[Callable[[], object], Callable[[], ob
                 active = all(design[parent] in values for parent, values in p.conditions)
                 design[p.name] = _suggested(trial, p) if active else p.default
             result = alone.evaluator.evaluate(design)
+            if result.key in tried:
+                study.tell(trial, state=optuna.trial.TrialState.FAIL)
+                continue
             feasible = result.status is Status.OK
             trial.set_constraint("feasible", -1.0 if feasible else 1.0)
             study.tell(trial, result.reward)

@@ -83,7 +83,7 @@ def test_children_mix_genes_of_parents_as_often_as_configured(tell: Any) -> None
         return float(statistics.mean(distances))
 
     clones = novelty(0.0, 0.5)
-    assert clones < 1.5
-    assert novelty(1.0, 0.0) < 1.5
+    assert clones < 2.5  # of 12; clones that are known already are replaced by random designs
+    assert novelty(1.0, 0.0) < 2.5
     assert novelty(1.0, 0.5) > clones + 2.0
     assert novelty(0.0, 0.5, mutation_rate=0.5) > clones + 2.0
