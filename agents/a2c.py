@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, cast
 
@@ -27,6 +26,7 @@ class A2C(StableBaselinesAgent):
     name: ClassVar[str] = "a2c"
     doc: ClassVar[str] = "advantage actor-critic (stable-baselines3)"
     algorithm: ClassVar[str] = "A2C"
+    chooses_values: ClassVar[bool] = True
     hyperparameters: ClassVar[ParameterSpace] = ParameterSpace(
         (
             Ordinal("n_designs", (4, 8, 16, 32), default=4, doc="designs for an update"),
@@ -35,11 +35,6 @@ class A2C(StableBaselinesAgent):
             Ordinal("width", (8, 16, 32, 64, 128), default=32, doc="units of a hidden layer"),
         )
     )
-
-    def _kind(self, *, sequential: bool) -> str:
-        if math.isinf(self.space.size):
-            return "box"
-        return "discrete" if sequential else "multidiscrete"
 
     def _arguments(self, designs: int, steps: int) -> Mapping[str, Any]:
         return {

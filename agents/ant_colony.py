@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple, TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
-from archgym_py.agent import AskTellAgent, check_finite
+from archgym_py.agent import AskTellAgent, check_finite, take_new
 from archgym_py.evaluator import Trial
 from archgym_py.simulator import Status
 from archgym_py.space import Design, Integer, ParameterSpace, Real, Value
@@ -123,17 +123,11 @@ class AntColony(AskTellAgent):
             walks = self._walk(self._pheromone, self.rng.random((len(left), n)))
             batch = self.space.batch(self._units(walks))
             self._walks[left], self._active[left] = walks, batch.active
-            again = []
-            for row, ant in enumerate(left.tolist()):
-                designs[ant] = batch.designs[row]
-                behaviour = batch.units[row].tobytes()
-                if not batch.feasible[row] or behaviour in self._known:
-                    again.append(ant)
-                else:
-                    self._known.add(behaviour)
-            if not again:
+            for ant, design in zip(left.tolist(), batch.designs, strict=True):
+                designs[ant] = design
+            left = np.delete(left, take_new(batch, self._known))
+            if not len(left):
                 break
-            left = np.array(again)
         return designs
 
     def learn(self, trials: Sequence[Trial]) -> None:

@@ -28,6 +28,7 @@ class DQN(StableBaselinesAgent):
     name: ClassVar[str] = "dqn"
     doc: ClassVar[str] = "deep Q-network, parameter by parameter (stable-baselines3)"
     algorithm: ClassVar[str] = "DQN"
+    chooses_values: ClassVar[bool] = True
     hyperparameters: ClassVar[ParameterSpace] = ParameterSpace(
         (
             Integer("startup", 8, 128, default=32, doc="random designs before learning"),

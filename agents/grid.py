@@ -8,7 +8,7 @@ from typing import ClassVar, cast
 
 import numpy as np
 
-from archgym_py.agent import AskTellAgent
+from archgym_py.agent import AskTellAgent, take_new
 from archgym_py.space import Choice, Design, Integer, Parameter, ParameterSpace, Value
 
 __all__ = ["Grid"]
@@ -55,16 +55,8 @@ class Grid(AskTellAgent):
         count = cast(int, self.config["batch_size"])
         for _ in range(_ATTEMPTS):
             batch = self.space.batch(np.array([next(self._points) for _ in range(count)]))
-            designs = []
-            for position, design, feasible in zip(
-                batch.units, batch.designs, batch.feasible, strict=True
-            ):
-                behaviour = position.tobytes()
-                if feasible and behaviour not in self._seen:
-                    self._seen.add(behaviour)
-                    designs.append(design)
-            if designs:
-                return designs
+            if new := take_new(batch, self._seen):
+                return [batch.designs[number] for number in new]
         legal = [design for design, ok in zip(batch.designs, batch.feasible, strict=True) if ok]
         return legal or batch.designs
 

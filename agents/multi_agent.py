@@ -22,7 +22,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from archgym_py.agent import Agent, check_finite, rank_scores
+from archgym_py.agent import Agent, check_finite, rank_scores, take_new
 from archgym_py.agents.isolation import isolated
 from archgym_py.environment import DesignEnv
 from archgym_py.errors import require
@@ -119,16 +119,9 @@ class MultiAgent(Agent):
             drawn = np.stack([learner.act() for learner in learners], axis=1)
             actions[left] = drawn[left]
             batch = self.space.batch((actions[left] + 0.5) / self._counts)
-            again = []
-            for row, index in enumerate(left.tolist()):
-                behaviour = batch.units[row].tobytes()
-                if not batch.feasible[row] or behaviour in self._seen:
-                    again.append(index)
-                else:
-                    self._seen.add(behaviour)
-            if not again:
+            left = np.delete(left, take_new(batch, self._seen))
+            if not len(left):
                 break
-            left = np.array(again)
         return actions
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
-from archgym_py.agent import AskTellAgent, check_finite, rank_scores
+from archgym_py.agent import AskTellAgent, check_finite, rank_scores, take_new
 from archgym_py.agents.isolation import isolated
 from archgym_py.errors import require
 from archgym_py.evaluator import Trial
@@ -95,21 +95,15 @@ class PolicyGradient(AskTellAgent):
         units = np.empty((count, len(self._counts)))
         active = np.empty(units.shape, dtype=np.bool_)
         designs: list[Design] = [{}] * count
-        left = list(range(count))
+        left = np.arange(count)
         for _ in range(_ATTEMPTS + 1):
             batch = self.space.batch(self._draw(policy, len(left), self.rng))
             units[left], active[left] = batch.units, batch.active
-            again = []
-            for row, index in enumerate(left):
-                designs[index] = batch.designs[row]
-                behaviour = batch.units[row].tobytes()
-                if not batch.feasible[row] or behaviour in self._seen:
-                    again.append(index)
-                else:
-                    self._seen.add(behaviour)
-            if not again:
+            for index, design in zip(left.tolist(), batch.designs, strict=True):
+                designs[index] = design
+            left = np.delete(left, take_new(batch, self._seen))
+            if not len(left):
                 break
-            left = again
         self._units, self._active = units, active
         return designs
 

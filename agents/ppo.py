@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, cast
 
@@ -27,6 +26,7 @@ class PPO(StableBaselinesAgent):
     name: ClassVar[str] = "ppo"
     doc: ClassVar[str] = "proximal policy optimisation (stable-baselines3)"
     algorithm: ClassVar[str] = "PPO"
+    chooses_values: ClassVar[bool] = True
     hyperparameters: ClassVar[ParameterSpace] = ParameterSpace(
         (
             Ordinal("n_designs", (8, 16, 32, 64, 128), default=16, doc="designs for an update"),
@@ -38,11 +38,6 @@ class PPO(StableBaselinesAgent):
             Ordinal("width", (8, 16, 32, 64, 128), default=32, doc="units of a hidden layer"),
         )
     )
-
-    def _kind(self, *, sequential: bool) -> str:
-        if math.isinf(self.space.size):
-            return "box"
-        return "discrete" if sequential else "multidiscrete"
 
     def _arguments(self, designs: int, steps: int) -> Mapping[str, Any]:
         n_steps = cast(int, self.config["n_designs"]) * steps

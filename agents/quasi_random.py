@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 import numpy as np
 import numpy.typing as npt
 
-from archgym_py.agent import AskTellAgent
+from archgym_py.agent import AskTellAgent, take_new
 from archgym_py.errors import SpaceError, require
 from archgym_py.space import Design, Ordinal, ParameterSpace, Value
 
@@ -67,16 +67,10 @@ class QuasiRandom(AskTellAgent):
 
     def propose(self) -> Sequence[Design]:
         """Return the new designs of the next points."""
-        designs: list[Design] = []
         for _ in range(_ATTEMPTS):
             batch = self.space.batch(self._points())
-            for position, design, feasible, _ in zip(*batch, strict=True):
-                behaviour = position.tobytes()
-                if feasible and behaviour not in self._seen:
-                    self._seen.add(behaviour)
-                    designs.append(design)
-            if designs:
-                return designs
+            if new := take_new(batch, self._seen):
+                return [batch.designs[number] for number in new]
         self._seen.clear()
         legal = [design for design, ok in zip(batch.designs, batch.feasible, strict=True) if ok]
         return legal or batch.designs

@@ -28,6 +28,7 @@ class SAC(StableBaselinesAgent):
     name: ClassVar[str] = "sac"
     doc: ClassVar[str] = "soft actor-critic (stable-baselines3)"
     algorithm: ClassVar[str] = "SAC"
+    chooses_values: ClassVar[bool] = False
     hyperparameters: ClassVar[ParameterSpace] = ParameterSpace(
         (
             Integer("startup", 8, 256, default=64, doc="random steps before learning"),
@@ -39,10 +40,6 @@ class SAC(StableBaselinesAgent):
             Ordinal("width", (16, 32, 64, 128), default=64, doc="units of a hidden layer"),
         )
     )
-
-    def _kind(self, *, sequential: bool) -> str:
-        self.space.action_space("box")  # refuses what 32-bit floats cannot tell apart
-        return "box"
 
     def _arguments(self, designs: int, steps: int) -> Mapping[str, Any]:
         actions = len(self.space.parameters) if steps == 1 else 1

@@ -61,10 +61,13 @@ class StableBaselinesAgent(Agent):
 
     Attributes:
         algorithm: Name of the learner in stable-baselines3.
+        chooses_values: Whether an action is the number of a value rather than a position, where
+            all parameters are finite.
         model: The learner, after `run`.
     """
 
     algorithm: ClassVar[str]
+    chooses_values: ClassVar[bool]
 
     def __init__(self, space: ParameterSpace, *, seed: int, **hyperparameters: Value) -> None:
         super().__init__(space, seed=seed, **hyperparameters)
@@ -188,9 +191,12 @@ class StableBaselinesAgent(Agent):
             for parameter in self.space.parameters
         }
 
-    @abstractmethod
     def _kind(self, *, sequential: bool) -> str:
         """Return the kind of action that the algorithm takes; refuse a space without."""
+        if self.chooses_values and not math.isinf(self.space.size):
+            return "discrete" if sequential else "multidiscrete"
+        self.space.action_space("box")  # refuses what 32-bit floats cannot tell apart
+        return "box"
 
     @abstractmethod
     def _arguments(self, designs: int, steps: int) -> Mapping[str, Any]:

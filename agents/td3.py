@@ -30,6 +30,7 @@ class TD3(StableBaselinesAgent):
     name: ClassVar[str] = "td3"
     doc: ClassVar[str] = "twin delayed deterministic policy gradient (stable-baselines3)"
     algorithm: ClassVar[str] = "TD3"
+    chooses_values: ClassVar[bool] = False
     hyperparameters: ClassVar[ParameterSpace] = ParameterSpace(
         (
             Integer("startup", 8, 256, default=64, doc="random steps before learning"),
@@ -41,10 +42,6 @@ class TD3(StableBaselinesAgent):
             Ordinal("width", (16, 32, 64, 128), default=64, doc="units of a hidden layer"),
         )
     )
-
-    def _kind(self, *, sequential: bool) -> str:
-        self.space.action_space("box")  # refuses what 32-bit floats cannot tell apart
-        return "box"
 
     def _arguments(self, designs: int, steps: int) -> Mapping[str, Any]:
         noise = require("stable_baselines3.common.noise", extra="agents")

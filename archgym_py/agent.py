@@ -28,7 +28,15 @@ from archgym_py.evaluator import Trial
 from archgym_py.simulator import Status
 from archgym_py.space import Design, DesignBatch, ParameterSpace, Value
 
-__all__ = ["Agent", "AskTellAgent", "Scores", "check_finite", "rank_scores", "sample_feasible"]
+__all__ = [
+    "Agent",
+    "AskTellAgent",
+    "Scores",
+    "check_finite",
+    "rank_scores",
+    "sample_feasible",
+    "take_new",
+]
 
 
 class Agent(ABC):
@@ -337,6 +345,25 @@ def check_finite(name: str, space: ParameterSpace, *, most: int = 4096) -> None:
                 f"{parameter.name!r} {has}. Give it levels=N, list the values that matter in an "
                 f"Ordinal, or take an agent for continuous parameters, such as cma_es."
             )
+
+
+def take_new(batch: DesignBatch, seen: set[bytes]) -> list[int]:
+    """Find the designs of a batch that are worth a sample, and remember them.
+
+    Args:
+        batch: The designs.
+        seen: Positions of the designs that are known, as bytes; those that are found are added.
+
+    Returns:
+        Numbers of the designs that are feasible, and neither known nor earlier in the batch.
+    """
+    found = []
+    for number, (position, feasible) in enumerate(zip(batch.units, batch.feasible, strict=True)):
+        behaviour = position.tobytes()
+        if feasible and behaviour not in seen:
+            seen.add(behaviour)
+            found.append(number)
+    return found
 
 
 def sample_feasible(

@@ -31,7 +31,7 @@ from archgym_py.objective import Objective
 from archgym_py.simulator import BatchSimulator, Evaluation, Simulator, Status
 from archgym_py.space import Design, ParameterSpace, Resolved, Value
 
-__all__ = ["Evaluator", "Recorder", "Trial"]
+__all__ = ["Evaluator", "MemoryRecorder", "Recorder", "Trial"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,24 @@ class Recorder(Protocol):
     def close(self) -> None:
         """Write what is not written yet; calling it again does nothing."""
         ...
+
+
+class MemoryRecorder:
+    """Keeps the trials of a run in a list, for those who want no log.
+
+    Attributes:
+        trials: The trials so far, in order.
+    """
+
+    def __init__(self) -> None:
+        self.trials: list[Trial] = []
+
+    def append(self, trial: Trial) -> None:
+        """Take the next trial."""
+        self.trials.append(trial)
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
 class Evaluator:

@@ -42,7 +42,7 @@ from archgym_py.errors import (
     SimulatorError,
     SpaceError,
 )
-from archgym_py.evaluator import Trial
+from archgym_py.evaluator import MemoryRecorder, Trial
 from archgym_py.registry import AGENTS
 from archgym_py.simulator import BatchSimulator, Evaluation, Metric, Simulator, Status
 from archgym_py.space import Choice, Design, Integer, Ordinal, ParameterSpace, Real, Value
@@ -416,19 +416,6 @@ def check_agent(agent: str | type[Agent], **hyperparameters: Value) -> None:
 _Maker = Callable[..., Agent]
 
 
-class _Memory:
-    """Records trials in a list."""
-
-    def __init__(self) -> None:
-        self.trials: list[Trial] = []
-
-    def append(self, trial: Trial) -> None:
-        self.trials.append(trial)
-
-    def close(self) -> None:
-        pass
-
-
 def _search(
     who: str,
     make: _Maker,
@@ -439,7 +426,7 @@ def _search(
     history: Sequence[Trial] = (),
 ) -> list[Trial]:
     """Run an agent, check that it spends its budget, and return the trials that are new."""
-    memory = _Memory()
+    memory = MemoryRecorder()
     evaluator = env.new_evaluator(budget=budget, seed=seed, recorder=memory, history=history)
     try:
         make(env.space, seed).run(env)

@@ -19,7 +19,7 @@ from archgym_py.errors import (
     InfeasibleDesign,
     SpaceError,
 )
-from archgym_py.evaluator import Evaluator, Trial
+from archgym_py.evaluator import Evaluator, MemoryRecorder
 from archgym_py.simulator import Evaluation, Metric, Status
 from archgym_py.space import (
     Choice,
@@ -90,17 +90,6 @@ class BatchSimulator(Simulator):
             except InfeasibleDesign as error:
                 evaluations.append(Evaluation({}, Status.INFEASIBLE, str(error)))
         return evaluations
-
-
-class Memory:
-    def __init__(self) -> None:
-        self.trials: list[Trial] = []
-
-    def append(self, trial: Trial) -> None:
-        self.trials.append(trial)
-
-    def close(self) -> None:
-        pass
 
 
 def make(simulator: Simulator | None = None, **kwargs: Any) -> DesignEnv:
@@ -265,7 +254,7 @@ def test_reset_takes_no_options() -> None:
 
 
 def test_baseline_is_simulated_once_and_not_counted() -> None:
-    simulator, memory = Simulator(), Memory()
+    simulator, memory = Simulator(), MemoryRecorder()
     env = make(simulator)
     env.reset()
     assert simulator.calls == 0
@@ -297,7 +286,7 @@ def test_infeasible_default_is_refused() -> None:
 
 
 def test_new_evaluator_sets_budget_and_recorder() -> None:
-    env, memory = make(), Memory()
+    env, memory = make(), MemoryRecorder()
     env.step(GOOD)
     evaluator = env.new_evaluator(budget=2, recorder=memory)
     assert env.evaluator is evaluator
@@ -311,11 +300,11 @@ def test_new_evaluator_sets_budget_and_recorder() -> None:
 
 
 def test_new_evaluator_resumes_from_a_history() -> None:
-    env, memory = make(), Memory()
+    env, memory = make(), MemoryRecorder()
     env.new_evaluator(budget=2, recorder=memory)
     env.step(GOOD)
     env.step(BROKEN)
-    resumed = Memory()
+    resumed = MemoryRecorder()
     env.new_evaluator(budget=3, recorder=resumed, history=memory.trials)
     for action in (GOOD, BROKEN, TOO_LARGE):
         env.step(action)

@@ -18,7 +18,7 @@ from archgym_py.errors import (
     SimulatorError,
     SimulatorTimeout,
 )
-from archgym_py.evaluator import Evaluator, Trial
+from archgym_py.evaluator import Evaluator, MemoryRecorder, Trial
 from archgym_py.objective import parse_objective
 from archgym_py.simulator import Evaluation, Metric, Simulator, Status
 from archgym_py.space import Choice, Constraint, Integer, ParameterSpace, Value
@@ -81,17 +81,6 @@ class BatchSpy(Spy):
     ) -> list[Evaluation]:
         self.sizes.append(len(designs))
         return [self.evaluate(d, seed=s) for d, s in zip(designs, seeds, strict=True)]
-
-
-class ListRecorder:
-    def __init__(self) -> None:
-        self.trials: list[Trial] = []
-
-    def append(self, trial: Trial) -> None:
-        self.trials.append(trial)
-
-    def close(self) -> None:
-        pass
 
 
 def make(simulator: Simulator, spec: str = "minimize:delay_ns", **arguments: Any) -> Evaluator:
@@ -196,7 +185,7 @@ def test_every_proposal_counts() -> None:
 
 def test_a_batch_over_budget_simulates_nothing() -> None:
     for spy in (Spy(), BatchSpy()):
-        recorder = ListRecorder()
+        recorder = MemoryRecorder()
         evaluator = make(spy, budget=3, recorder=recorder)
         evaluator.evaluate(design())
         with pytest.raises(BudgetExhausted, match=r"3 more trial\(s\).*1 of 3 are spent"):
@@ -459,7 +448,7 @@ def test_batches_equal_single_evaluations(
     single = make(Spy(moody, deterministic=deterministic), **arguments)
     expected = [single.evaluate(proposal) for proposal in proposals]
     for simulator in (Spy, MoodyBatch):
-        recorder = ListRecorder()
+        recorder = MemoryRecorder()
         evaluator = make(
             simulator(moody, deterministic=deterministic), recorder=recorder, **arguments
         )
@@ -532,7 +521,7 @@ def test_the_seed_of_a_deterministic_simulator_is_zero() -> None:
 
 
 def test_every_trial_is_recorded_once_in_order() -> None:
-    recorder = ListRecorder()
+    recorder = MemoryRecorder()
     evaluator = make(Spy(moody), recorder=recorder)
     trials = [evaluator.evaluate(design(size=s)) for s in (9, 1, 2, 3, 4, 4)]
     trials += evaluator.evaluate_batch([design(size=s) for s in (4, 5, 9)])
@@ -547,7 +536,7 @@ def test_a_resumed_run_equals_an_unbroken_one(
     whole = make(MoodyBatch(moody, deterministic=deterministic), seed=3)
     expected = [whole.evaluate(proposal) for proposal in proposals]
     history = expected[:done]
-    recorder = ListRecorder()
+    recorder = MemoryRecorder()
     spy = MoodyBatch(moody, deterministic=deterministic)
     resumed = make(spy, seed=3, recorder=recorder, history=history, budget=len(proposals))
     trials: list[Trial] = []

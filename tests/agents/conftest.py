@@ -10,7 +10,7 @@ import pytest
 from archgym_py.agent import Agent, AskTellAgent
 from archgym_py.environment import DesignEnv
 from archgym_py.errors import InfeasibleDesign
-from archgym_py.evaluator import Trial
+from archgym_py.evaluator import MemoryRecorder, Trial
 from archgym_py.simulator import Evaluation, Metric, Status
 from archgym_py.space import Design
 
@@ -56,25 +56,17 @@ def search() -> Search:
     """Run an agent; return the trials."""
 
     def run(agent: Agent, cost: Cost, budget: int) -> list[Trial]:
-        trials: list[Trial] = []
-
-        class Memory:
-            def append(self, trial: Trial) -> None:
-                trials.append(trial)
-
-            def close(self) -> None:
-                pass
-
         goals = 2 if isinstance(cost(agent.space.default()), tuple) else 1
         objective = "minimize:a" if goals == 1 else "pareto:a,b"
         simulator = _Simulator(cost, goals)
         baseline = dict.fromkeys("ab"[:goals], 1.0)
         env = DesignEnv(agent.space, simulator, objective, action="box", baseline=baseline)
-        env.new_evaluator(budget=budget, recorder=Memory())
+        memory = MemoryRecorder()
+        env.new_evaluator(budget=budget, recorder=memory)
         agent.run(env)
         # Every sample is one call of the simulator, or none where the design is known.
-        assert simulator.calls <= len(trials) == budget
-        return trials
+        assert simulator.calls <= len(memory.trials) == budget
+        return memory.trials
 
     return run
 

@@ -24,7 +24,7 @@ from archgym_py.config import RunConfig
 from archgym_py.dataset import SampleDataset
 from archgym_py.environment import DesignEnv
 from archgym_py.errors import AgentError, ConfigError
-from archgym_py.evaluator import Trial
+from archgym_py.evaluator import MemoryRecorder, Trial
 from archgym_py.runner import RunState, make_env, read_state, run
 from archgym_py.simulator import Evaluation, Metric
 from archgym_py.simulators.toy import TOY_SPACE
@@ -56,17 +56,6 @@ while answer["type"] == "trials":
              for p in start["space"]["parameters"]})
     answer = read()
 """
-
-
-class Memory:
-    def __init__(self) -> None:
-        self.trials: list[Trial] = []
-
-    def append(self, trial: Trial) -> None:
-        self.trials.append(trial)
-
-    def close(self) -> None:
-        pass
 
 
 class Bowl:
@@ -115,8 +104,8 @@ def write(path: Path, body: str, begin: str = BEGIN) -> str:
     return shlex.join([sys.executable, "-I", "-S", str(path)])
 
 
-def toy_env(budget: int) -> tuple[DesignEnv, Memory]:
-    env, memory = make_env("ArchGym/Toy-v0"), Memory()
+def toy_env(budget: int) -> tuple[DesignEnv, MemoryRecorder]:
+    env, memory = make_env("ArchGym/Toy-v0"), MemoryRecorder()
     env.new_evaluator(budget=budget, recorder=memory)
     return env, memory
 
@@ -219,7 +208,7 @@ def test_every_kind_of_parameter_is_described(tmp_path: Path) -> None:
         (Constraint("small", "integer must be small", lambda design: int(design["integer"]) < 99),),
     )
     env = DesignEnv(space, Bowl(), "minimize:cost", action="box")
-    memory = Memory()
+    memory = MemoryRecorder()
     env.new_evaluator(budget=2, recorder=memory)
     heard = tmp_path / "heard"
     command = write(
@@ -246,7 +235,7 @@ def test_every_kind_of_parameter_is_described(tmp_path: Path) -> None:
 
 def test_several_objectives_are_told(tmp_path: Path) -> None:
     env = make_env("ArchGym/Toy-v0", {"objective": "pareto:delay_ns,cost_usd"})
-    memory = Memory()
+    memory = MemoryRecorder()
     env.new_evaluator(budget=2, recorder=memory)
     heard = tmp_path / "heard"
     body = f"""
@@ -539,7 +528,7 @@ def test_a_child_that_left_the_group_blocks_nothing(tmp_path: Path) -> None:
 
 
 def test_an_error_of_the_run_stops_the_program(tmp_path: Path) -> None:
-    class Full(Memory):
+    class Full(MemoryRecorder):
         def append(self, trial: Trial) -> None:
             raise OSError(28, "No space left on device")
 

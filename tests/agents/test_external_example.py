@@ -17,7 +17,7 @@ from archgym_py.agents import external
 from archgym_py.agents.external import External
 from archgym_py.agents.random_search import RandomSearch
 from archgym_py.environment import DesignEnv
-from archgym_py.evaluator import Trial
+from archgym_py.evaluator import MemoryRecorder
 from archgym_py.runner import make_env
 from archgym_py.simulator import Evaluation, Metric
 from archgym_py.simulators.toy import ToySimulator
@@ -133,17 +133,6 @@ def test_it_is_seeded() -> None:
 # ---- as an agent ---------------------------------------------------------------------------------
 
 
-class Memory:
-    def __init__(self) -> None:
-        self.trials: list[Trial] = []
-
-    def append(self, trial: Trial) -> None:
-        self.trials.append(trial)
-
-    def close(self) -> None:
-        pass
-
-
 def best_rewards(cls: type[Agent], budget: int) -> list[float]:
     rewards = []
     for seed in range(6):
@@ -178,7 +167,7 @@ class Bowl:
 
 def test_it_searches_continuous_parameters() -> None:
     space = ParameterSpace((Integer("count", 0, 1000), Real("share", 0.0, 1.0)))
-    env, memory = DesignEnv(space, Bowl(), "minimize:cost", action="box"), Memory()
+    env, memory = DesignEnv(space, Bowl(), "minimize:cost", action="box"), MemoryRecorder()
     evaluator = env.new_evaluator(budget=400, recorder=memory)
     External(space, seed=0, **External.example).run(env)
     assert evaluator.best is not None

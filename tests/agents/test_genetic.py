@@ -12,7 +12,7 @@ from archgym_py.agents.genetic import Genetic, _Mutation
 from archgym_py.agents.random_search import RandomSearch
 from archgym_py.environment import DesignEnv
 from archgym_py.errors import ConfigError
-from archgym_py.evaluator import Evaluator, Trial
+from archgym_py.evaluator import Evaluator, MemoryRecorder, Trial
 from archgym_py.simulator import Evaluation, Metric
 from archgym_py.simulators.toy import TOY_SPACE, ToySimulator
 from archgym_py.space import Choice, Constraint, Design, Integer, Ordinal, ParameterSpace, Real
@@ -52,18 +52,11 @@ class Cost:
 
 
 def run(agent: Agent, cost: Callable[[Design], float] = flat, budget: int = 500) -> list[Trial]:
-    class Memory:
-        def append(self, trial: Trial) -> None:
-            trials.append(trial)
-
-        def close(self) -> None:
-            pass
-
-    trials: list[Trial] = []
     env = DesignEnv(agent.space, Cost(cost), "minimize:cost", action="box")
-    env.new_evaluator(budget=budget, recorder=Memory())
+    memory = MemoryRecorder()
+    env.new_evaluator(budget=budget, recorder=memory)
     agent.run(env)
-    return trials
+    return memory.trials
 
 
 def toy_env() -> DesignEnv:

@@ -4,27 +4,16 @@ import pytest
 from archgym_py.agents.random_search import RandomSearch
 from archgym_py.environment import DesignEnv
 from archgym_py.errors import ConfigError
-from archgym_py.evaluator import Trial
+from archgym_py.evaluator import MemoryRecorder
 from archgym_py.simulators.toy import TOY_SPACE
 from archgym_py.space import Choice, Integer, ParameterSpace
-
-
-class Memory:
-    def __init__(self) -> None:
-        self.trials: list[Trial] = []
-
-    def append(self, trial: Trial) -> None:
-        self.trials.append(trial)
-
-    def close(self) -> None:
-        pass
 
 
 def test_samples_are_feasible_and_the_same_for_every_batch_size() -> None:
     def run(batch_size: int) -> list[str]:
         env = gym.make("ArchGym/Toy-v0").unwrapped
         assert isinstance(env, DesignEnv)
-        memory = Memory()
+        memory = MemoryRecorder()
         env.new_evaluator(budget=100, recorder=memory)
         RandomSearch(env.space, seed=3, batch_size=batch_size).run(env)
         assert all(trial.status == "ok" for trial in memory.trials)

@@ -24,7 +24,7 @@ from archgym_py.agents.sb3 import POLICY_NAME, StableBaselinesAgent, _Training
 from archgym_py.agents.td3 import TD3
 from archgym_py.environment import DesignEnv
 from archgym_py.errors import ArchGymError, ConfigError, SpaceError
-from archgym_py.evaluator import Trial
+from archgym_py.evaluator import MemoryRecorder, Trial
 from archgym_py.runner import make_env
 from archgym_py.simulator import Evaluation, Metric
 from archgym_py.simulators.toy import TOY_SPACE, ToySimulator
@@ -51,23 +51,12 @@ class Search(Protocol):
     ) -> list[Trial]: ...
 
 
-class Memory:
-    def __init__(self) -> None:
-        self.trials: list[Trial] = []
-
-    def append(self, trial: Trial) -> None:
-        self.trials.append(trial)
-
-    def close(self) -> None:
-        pass
-
-
 def make(cls: type[StableBaselinesAgent], *, seed: int = 0, **changes: Any) -> StableBaselinesAgent:
     return cls(TOY_SPACE, seed=seed, **{**FAST[cls], **changes})
 
 
-def toy(budget: int, form: str = ONE_STEP) -> tuple[DesignEnv, Memory]:
-    env, memory = make_env(form), Memory()
+def toy(budget: int, form: str = ONE_STEP) -> tuple[DesignEnv, MemoryRecorder]:
+    env, memory = make_env(form), MemoryRecorder()
     env.new_evaluator(budget=budget, recorder=memory)
     return env, memory
 
@@ -312,7 +301,7 @@ def test_learning_improves_the_samples(cls: type[StableBaselinesAgent], sequenti
     space = ParameterSpace(tuple(Integer(name, 0, 15) for name in "xyz"))
     action = "discrete" if sequential else "multidiscrete"
     env = DesignEnv(space, Sum(), "minimize:cost").view(sequential=sequential, action=action)
-    memory = Memory()
+    memory = MemoryRecorder()
     env.new_evaluator(budget=120, recorder=memory)
     cls(space, seed=0, **({} if cls in (PPO, A2C) else {"startup": 16})).run(env)
     sums = [trial.metrics["cost"] - 1.0 for trial in memory.trials]
@@ -562,7 +551,7 @@ def test_the_process_is_left_as_it_was(
 @pytest.mark.usefixtures("two_threads")
 @each_agent
 def test_also_after_an_error(cls: type[StableBaselinesAgent]) -> None:
-    class Full(Memory):
+    class Full(MemoryRecorder):
         def append(self, trial: Trial) -> None:
             if trial.index == 10:
                 raise OSError(28, "No space left on device")
