@@ -53,15 +53,15 @@ class PolicyGradient(AskTellAgent):
     doc: ClassVar[str] = "critic-free policy gradient over independent categoricals"
     hyperparameters: ClassVar[ParameterSpace] = ParameterSpace(
         (
-            Integer("batch_size", 4, 128, default=16, doc="designs for a step of learning"),
-            Real("learning_rate", 0.01, 1.0, log=True, default=0.15, doc="of Adam"),
-            Real("entropy", 1e-4, 0.3, log=True, default=0.02, doc="weight of the entropy bonus"),
-            Integer("epochs", 1, 8, default=2, doc="steps on a batch"),
+            Integer("batch_size", 4, 128, default=32, doc="designs for a step of learning"),
+            Real("learning_rate", 0.01, 1.0, log=True, default=0.05, doc="of Adam"),
+            Real("entropy", 1e-4, 0.3, log=True, default=3e-3, doc="weight of the entropy bonus"),
+            Integer("epochs", 1, 8, default=6, doc="steps on a batch"),
             Real(
                 "clip",
                 0.05,
                 0.5,
-                default=0.2,
+                default=0.4,
                 doc="how far a probability may move in a batch",
                 active_when={"epochs": range(2, 9)},
             ),
