@@ -160,6 +160,17 @@ def test_the_page_around_the_table_stays() -> None:
     assert insert_table(filled, "two") == insert_table(page, "two")
 
 
+def test_the_readme_has_the_table_of_the_results() -> None:
+    study = json.loads((ROOT / RESULTS).read_text(encoding="utf-8"))
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert page == insert_table(page, render(study))
+    assert list(study["agents"]) == ["random_search"] + [
+        name for name in AGENTS.names() if name != "random_search"
+    ]
+    assert (study["budget"], study["seeds"]) == (1000, 20)
+    assert study["failures"] == {}
+
+
 # ---- the experiment ------------------------------------------------------------------------------
 
 
