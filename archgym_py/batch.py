@@ -7,7 +7,7 @@ positions (see `ParameterSpace.to_unit`), which numpy works on a parameter at a 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import reduce
+from functools import partial, reduce
 from typing import NamedTuple, TypeAlias, cast
 
 import numpy as np
@@ -103,15 +103,19 @@ class Decoder:
 
 
 def _column(parameter: Parameter) -> _Column:
-    """Return what turns positions of one parameter into its values."""
+    """Return what turns positions of one parameter into its values; it can be pickled."""
     count = parameter.cardinality
     if count is None or count > _MAX_TABLE:
-        return lambda positions: [parameter.from_unit(u) for u in positions.tolist()]
-    values = [parameter.value_at(index) for index in range(count)]
+        return partial(_compute, parameter)
+    return partial(_look_up, [parameter.value_at(index) for index in range(count)])
 
-    def read(positions: FloatArray) -> list[Value]:
-        # A canonical position is the middle of its bin, so that truncation finds the bin.
-        numbers = (positions * count).astype(np.intp)
-        return [values[number] for number in cast("list[int]", numbers.tolist())]
 
-    return read
+def _compute(parameter: Parameter, positions: FloatArray) -> list[Value]:
+    from_unit = parameter.from_unit
+    return [from_unit(unit) for unit in positions.tolist()]
+
+
+def _look_up(values: list[Value], positions: FloatArray) -> list[Value]:
+    # A canonical position is the middle of its bin, so that truncation finds the bin.
+    numbers = (positions * len(values)).astype(np.intp)
+    return [values[number] for number in cast("list[int]", numbers.tolist())]

@@ -8,6 +8,7 @@ command did its work and found something wrong (a bad line, a mismatch), 2 it co
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import inspect
 import json
 import os
@@ -330,6 +331,47 @@ def _enumerate(args: argparse.Namespace) -> int:
     return 0
 
 
+def _explain(args: argparse.Namespace) -> int:
+    from archgym_py.commands_explain import best_design, explain_design, plot, read_design
+    from archgym_py.report import check_image
+
+    if args.plot is not None:
+        check_image(args.plot)  # before the work
+    env, kwargs, design = args.env, parse_settings(args.set), None
+    if args.run is not None:
+        best = best_design(args.run)
+        design = best.design
+        # Arguments of another environment than the run's have nothing to do with it.
+        if env in (None, best.env_id):
+            env, kwargs = best.env_id, {**best.env_kwargs, **kwargs}
+    elif args.design is not None:
+        if args.design.lstrip().startswith("{"):
+            design = read_design(args.design, "--design")
+        else:
+            with _open(args.design) as file:
+                design = read_design(_decoded(file.read(), args.design), args.design)
+    if env is None:
+        raise ConfigError("ENV is missing. Name an environment, or a run that has one with --run.")
+    found = explain_design(env, kwargs=kwargs, design=design, use_defaults=args.defaults)
+    if args.layer:
+        found = dataclasses.replace(found, explanation=found.explanation.only(args.layer))
+    if args.format == "json":
+        _write(json.dumps(found.to_mapping(nests=args.nest), indent=2, allow_nan=False))
+    else:
+        _write(found.text(nests=args.nest))
+    if args.plot is not None:
+        plot(found.explanation, args.plot)
+        _note(f"energy and time by {found.explanation.part}: {args.plot}")
+    return 0
+
+
+def _decoded(content: bytes, path: str) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text: {error.reason}.") from None
+
+
 def _plot(args: argparse.Namespace) -> int:
     from archgym_py.dataset import SampleDataset
     from archgym_py.report import plot_best_so_far
@@ -473,6 +515,44 @@ def _parser(*, experiments: bool) -> argparse.ArgumentParser:
         "--out", metavar="FILE", type=Path, required=True, help="JSON file to write"
     )
 
+    command = add(
+        "explain",
+        _explain,
+        "show where the metrics of a design come from, layer by layer",
+        _EXAMPLES["explain"],
+    )
+    command.add_argument(
+        "env", metavar="ENV", nargs="?", help="environment (default: that of the run)"
+    )
+    add_set(command, "--set", "argument of the environment; goes before those of the run")
+    chosen = command.add_mutually_exclusive_group()
+    chosen.add_argument(
+        "--design",
+        metavar="FILE|-|JSON",
+        help="JSON of the design: a file, - for stdin, or {...} (default: the default design)",
+    )
+    chosen.add_argument("--run", metavar="DIR", help="the best design of the run in this folder")
+    command.add_argument(
+        "--defaults", action="store_true", help="parameters left out take their default"
+    )
+    command.add_argument(
+        "--layer",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="show this layer alone; may be repeated",
+    )
+    command.add_argument("--nest", action="store_true", help="with the loop nest of each layer")
+    command.add_argument(
+        "--plot", metavar="FILE", type=Path, help="draw energy and cycles by layer"
+    )
+    command.add_argument(
+        "--format",
+        choices=("table", "json"),
+        default="table",
+        help="form of the output (default: %(default)s)",
+    )
+
     command = add("plot", _plot, "draw best-so-far against samples", _EXAMPLES["plot"])
     command.add_argument("dir", metavar="DIR", help="folder of runs, or of a run")
     command.add_argument(
@@ -523,6 +603,14 @@ kwargs are arguments of the environment and may be left out; a failed design has
   archgym enumerate ArchGym/Toy-v0 --metric delay_ns --metric cost_usd --out optima.json
   archgym enumerate ArchGym/DRAMController-v0 --set workload=random --metric energy_pj \\
       --maximize row_hit_rate --out optima.json""",
+    "explain": """\
+  archgym explain ArchGym/DNNAccelerator-v0 --set workload=resnet50 --plot layers.png
+  archgym explain ArchGym/DNNAccelerator-v0 --design '{"n_pes": 336}' --defaults \\
+      --layer layer2 --nest
+  archgym explain --run runs/mine --format json
+
+A row is one occurrence of a layer, the total counts each as often as the network has it.
+In a loop nest "for M in 0..4" has four iterations, 0 to 3.""",
     "plot": """\
   archgym plot runs --out best_so_far.png""",
     "experiment": """\

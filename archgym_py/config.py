@@ -67,7 +67,10 @@ for _class in (_Loader, _Dumper):
 
 def _parse(text: str, source: str) -> tuple[Any, dict[str, int]]:
     """Parse YAML; return the value and, for a mapping, the line of each of its keys."""
-    loader = _Loader(text)
+    try:
+        loader = _Loader(text)  # refuses control characters
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source}: not valid YAML: {' '.join(str(error).split())}.") from error
     try:
         node = loader.get_single_node()
         if node is None:
@@ -82,6 +85,9 @@ def _parse(text: str, source: str) -> tuple[Any, dict[str, int]]:
         raise ConfigError(f"{source}, line {line}: not valid YAML: {error.problem}.") from error
     except (ConfigError, yaml.YAMLError, RecursionError) as error:
         raise ConfigError(f"{source}: {error}") from error
+    except (ValueError, LookupError, AttributeError, TypeError) as error:
+        # PyYAML lets out what its constructors raise, such as for `!!int x`.
+        raise ConfigError(f"{source}: not valid YAML: {error}.") from error
     finally:
         loader.dispose()
 

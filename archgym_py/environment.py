@@ -23,6 +23,7 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from archgym_py.checks import integer
 from archgym_py.errors import ActionError, ConfigError, did_you_mean
 from archgym_py.evaluator import Evaluator, Recorder, Trial
 from archgym_py.objective import Objective, parse_objective
@@ -30,6 +31,8 @@ from archgym_py.simulator import Simulator, Status
 from archgym_py.space import Design, Parameter, ParameterSpace, Value
 
 __all__ = ["DesignEnv", "DesignVectorEnv", "SequentialDesignEnv", "step_space", "step_value"]
+
+_MAX_ENVS = 2**31 - 1
 
 
 class DesignEnv(gym.Env[npt.NDArray[np.float32], Any]):
@@ -125,7 +128,7 @@ class DesignEnv(gym.Env[npt.NDArray[np.float32], Any]):
             if trial.status is not Status.OK:
                 raise ConfigError(
                     f"the default design is the baseline and must be feasible, but it is "
-                    f"{trial.status}: {trial.message}. Pass baseline={{metric: value}}."
+                    f"{trial.status}: {trial.message.rstrip('.')}. Pass baseline={{metric: value}}."
                 )
             self._baseline = dict(trial.metrics)
         return self._baseline
@@ -540,8 +543,7 @@ class DesignVectorEnv(VectorEnv[npt.NDArray[np.float32], npt.NDArray[Any], npt.N
                 "a vector environment batches whole designs; a sequential environment sets one "
                 "parameter at a time. Use gymnasium.make_vec(..., vectorization_mode='sync')."
             )
-        if num_envs < 1:
-            raise ConfigError(f"num_envs must be at least 1, got {num_envs}.")
+        num_envs = integer("num_envs", num_envs, 1, _MAX_ENVS)
         self.env = env
         self.num_envs = num_envs
         self.render_mode = env.render_mode
@@ -734,8 +736,8 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return columns
 
 
-def _require_one_of(name: str, value: str, known: Sequence[str]) -> None:
-    if value not in known:
+def _require_one_of(name: str, value: object, known: Sequence[str]) -> None:
+    if not isinstance(value, str) or value not in known:
         raise ConfigError(f"unknown {name} {value!r}.{did_you_mean(str(value), known)}")
 
 

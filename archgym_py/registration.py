@@ -36,6 +36,30 @@ class EnvEntry:
 
 ENVS: tuple[EnvEntry, ...] = (
     EnvEntry(
+        "ArchGym/DNNAccelerator-v0",
+        "archgym_py.envs.dnn:DNNAcceleratorEnv",
+        "archgym_py.envs.dnn:DNNAcceleratorVectorEnv",
+        "a DNN accelerator; a step is a design",
+    ),
+    EnvEntry(
+        "ArchGym/DNNAcceleratorSequential-v0",
+        "archgym_py.envs.dnn:DNNAcceleratorSequentialEnv",
+        None,
+        "a DNN accelerator; a step is the value of one parameter",
+    ),
+    EnvEntry(
+        "ArchGym/DNNMapping-v0",
+        "archgym_py.envs.dnn_mapping:DNNMappingEnv",
+        "archgym_py.envs.dnn_mapping:DNNMappingVectorEnv",
+        "the mapping of a layer on a fixed DNN accelerator; a step is a mapping",
+    ),
+    EnvEntry(
+        "ArchGym/DNNMappingSequential-v0",
+        "archgym_py.envs.dnn_mapping:DNNMappingSequentialEnv",
+        None,
+        "the mapping of a layer on a fixed DNN accelerator; a step is the value of one parameter",
+    ),
+    EnvEntry(
         "ArchGym/DRAMController-v0",
         "archgym_py.envs.dram:DRAMControllerEnv",
         "archgym_py.envs.dram:DRAMControllerVectorEnv",
@@ -46,6 +70,18 @@ ENVS: tuple[EnvEntry, ...] = (
         "archgym_py.envs.dram:DRAMControllerSequentialEnv",
         None,
         "a DRAM memory controller; a step is the value of one parameter",
+    ),
+    EnvEntry(
+        "ArchGym/SystolicArray-v0",
+        "archgym_py.envs.systolic:SystolicArrayEnv",
+        "archgym_py.envs.systolic:SystolicArrayVectorEnv",
+        "a systolic array; a step is a design",
+    ),
+    EnvEntry(
+        "ArchGym/SystolicArraySequential-v0",
+        "archgym_py.envs.systolic:SystolicArraySequentialEnv",
+        None,
+        "a systolic array; a step is the value of one parameter",
     ),
     EnvEntry(
         "ArchGym/Toy-v0",

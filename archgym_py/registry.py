@@ -103,6 +103,7 @@ AGENTS = Registry(
 EXPERIMENTS = Registry(
     "experiment",
     {
+        "accelerators": "archgym_py.experiments.accelerators:AcceleratorsExperiment",
         "agents": "archgym_py.experiments.agents:AgentsExperiment",
         "defaults": "archgym_py.experiments.defaults:DefaultsExperiment",
     },
@@ -110,7 +111,10 @@ EXPERIMENTS = Registry(
 SIMULATORS = Registry(
     "simulator",
     {
+        "dnn": "archgym_py.simulators.dnn.accelerator:AcceleratorSimulator",
+        "dnn_mapping": "archgym_py.simulators.dnn.mapping_search:MappingSimulator",
         "dram": "archgym_py.simulators.dram.model:DRAMSimulator",
+        "systolic": "archgym_py.simulators.dnn.systolic_array:SystolicSimulator",
         "toy": "archgym_py.simulators.toy:ToySimulator",
     },
 )

@@ -14,8 +14,9 @@ from typing import Protocol, runtime_checkable
 
 from archgym_py.design import Design
 from archgym_py.errors import ConfigError
+from archgym_py.explanation import Explanation
 
-__all__ = ["BatchSimulator", "Evaluation", "Metric", "Simulator", "Status"]
+__all__ = ["BatchSimulator", "Evaluation", "Explainable", "Metric", "Simulator", "Status"]
 
 
 class Status(StrEnum):
@@ -152,5 +153,21 @@ class BatchSimulator(Simulator, Protocol):
         Returns:
             One evaluation for each design, in order. A design that cannot be evaluated has an
             evaluation whose status is not OK: one bad design never fails the others.
+        """
+        ...
+
+
+@runtime_checkable
+class Explainable(Simulator, Protocol):
+    """A simulator that can say where the metrics of a design come from."""
+
+    def explain(self, design: Design) -> Explanation:
+        """Return what a design does, in parts that add up to its metrics.
+
+        Args:
+            design: A complete design of the space the simulator was made for.
+
+        Raises:
+            SimulatorError: If the design cannot be evaluated.
         """
         ...

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
-import numbers
 import os
 from collections.abc import Mapping
 from typing import Any
 
+from archgym_py.checks import flag, number, require_type
 from archgym_py.environment import DesignEnv, DesignVectorEnv, SequentialDesignEnv
-from archgym_py.errors import ConfigError, DesignError, did_you_mean
+from archgym_py.envs.arguments import refuse_unknown
+from archgym_py.errors import ConfigError, DesignError
 from archgym_py.simulators.dram.address import load_address_map
 from archgym_py.simulators.dram.model import DRAMSimulator
 from archgym_py.simulators.dram.space import CMD_MUX, POWER_DOWN_POLICY, SpaceVariant, dram_space
@@ -141,18 +141,18 @@ class DRAMControllerEnv(DesignEnv):
         baseline: Mapping[str, float] | None = None,
         **unknown: Any,
     ) -> None:
-        _refuse_unknown(unknown)
-        _require("workload", workload, str, os.PathLike, Mapping)
-        _require("technology", technology, str)
+        refuse_unknown(DRAMControllerEnv, "the memory controller", unknown)
+        require_type("workload", workload, str, os.PathLike, Mapping)
+        require_type("technology", technology, str)
         if address_map is not None:
-            _require("address_map", address_map, str, os.PathLike)
+            require_type("address_map", address_map, str, os.PathLike)
         memory = load_technology(technology)
         mux = _checked(CMD_MUX, cmd_mux)
         designs = dram_space(
             space,
             memory,
             cmd_mux=str(mux),
-            allow_no_refresh=_flag("allow_no_refresh", allow_no_refresh),
+            allow_no_refresh=flag("allow_no_refresh", allow_no_refresh),
         )
         arguments = {
             "address_map": address_map,
@@ -181,8 +181,8 @@ class DRAMControllerEnv(DesignEnv):
             technology=memory,
             address_map=wiring,
             fixed={name: value for name, value in fixed.items() if name not in designs.names},
-            player_clock_mhz=_number("player_clock_mhz", clock, *_PLAYER_CLOCKS_MHZ),
-            reference_energy=_flag("reference_energy", reference_energy),
+            player_clock_mhz=number("player_clock_mhz", clock, *_PLAYER_CLOCKS_MHZ),
+            reference_energy=flag("reference_energy", reference_energy),
             arbitration_delay_fw_ns=_delay("arbitration_delay_fw_ns", arbitration_delay_fw_ns),
             arbitration_delay_bw_ns=_delay("arbitration_delay_bw_ns", arbitration_delay_bw_ns),
             think_delay_fw_ns=_delay("think_delay_fw_ns", think_delay_fw_ns),
@@ -246,24 +246,6 @@ class DRAMControllerVectorEnv(DesignVectorEnv):
         super().__init__(DRAMControllerEnv(**kwargs), num_envs)
 
 
-def _refuse_unknown(arguments: Mapping[str, Any]) -> None:
-    parameters = inspect.signature(DRAMControllerEnv).parameters.values()
-    known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
-    for name in arguments:
-        raise ConfigError(
-            f"the memory controller has no argument {name!r}.{did_you_mean(name, known)}"
-        )
-
-
-def _require(name: str, value: object, *types: type) -> None:
-    """Refuse a value of another type before it is used as a name or a path."""
-    if not isinstance(value, types):
-        kinds: dict[type, str] = {str: "a name", os.PathLike: "a path", Mapping: "a mapping"}
-        raise ConfigError(
-            f"{name} must be {' or '.join(kinds[kind] for kind in types)}, got {value!r}."
-        )
-
-
 def _checked(parameter: Choice, value: str | None) -> Value:
     """Return the value of a parameter that is fixed, its default where none is given."""
     try:
@@ -272,18 +254,5 @@ def _checked(parameter: Choice, value: str | None) -> Value:
         raise ConfigError(str(error)) from None
 
 
-def _flag(name: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ConfigError(f"{name} must be True or False, got {value!r}.")
-    return value
-
-
 def _delay(name: str, value: object) -> float:
-    return _number(name, value, 0.0, _MAX_DELAY_NS)
-
-
-def _number(name: str, value: Any, low: float, high: float) -> float:
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)  # numpy's too
-    if is_number and low <= value <= high:
-        return float(value)
-    raise ConfigError(f"{name} must be a number from {low:g} to {high:g}, got {value!r}.")
+    return number(name, value, 0.0, _MAX_DELAY_NS)

@@ -19,54 +19,44 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from importlib.resources import files
-from pathlib import Path
 from statistics import fmean, median
 from typing import Any, ClassVar, cast
 
 import pyarrow.compute as pc
 
-import archgym_py
 from archgym_py.dataset import SampleDataset
 from archgym_py.errors import ConfigError
-from archgym_py.experiments.campaign import Outcome, run_all
-from archgym_py.experiments.problems import Problem, add_run_options, names_of
-from archgym_py.files import write_text
+from archgym_py.experiments.campaign import Outcome
+from archgym_py.experiments.problems import Problem, add_run_options, names_of, run_seeds
+from archgym_py.experiments.tables import (
+    add_readme_option,
+    failure_lines,
+    failures_of,
+    insert_table,
+    library_versions,
+    markdown,
+    publish,
+    quantile,
+)
 from archgym_py.registry import AGENTS
 from archgym_py.simulator import Status
 
 __all__ = [
-    "MARKERS",
-    "RESULTS",
+    "TABLE",
     "AgentsExperiment",
     "Summary",
-    "insert_table",
-    "quantile",
     "regret",
     "render",
     "summarize",
 ]
 
-MARKERS = ("<!-- agents:begin -->", "<!-- agents:end -->")
-"""The lines of the README between which the table stands."""
-
-RESULTS = Path("configs", "results", "agents.json")
-"""Where the data of the README's table are, from the folder of the README."""
+TABLE = "agents"
+"""Name of the table in the README."""
 
 _BASELINE = "random_search"
 _WORKLOADS = ("cloud", "random")
 _METRICS = {"total_time_ns": "time", "energy_pj": "energy"}
-_LIBRARIES = (
-    "numpy",
-    "scipy",
-    "optuna",
-    "cmaes",
-    "gymnasium",
-    "pettingzoo",
-    "stable-baselines3",
-    "torch",
-)
 _EARLY = 100
 """Samples after which the regret is taken for the first time."""
 
@@ -120,24 +110,6 @@ def regret(best: float | None, optimum: float) -> float:
             "simulator or space. Enumerate it anew, see archgym enumerate --help."
         )
     return 100.0 * (best - optimum) / optimum
-
-
-def quantile(values: Sequence[float], share: float) -> float:
-    """Return a quantile, between two values in proportion.
-
-    Args:
-        values: At least one; may be infinite.
-        share: 0.5 for the median.
-
-    Examples:
-        >>> quantile([4.0, 1.0, 2.0], 0.5), quantile([1.0, 2.0], 0.25)
-        (2.0, 1.25)
-    """
-    ordered = sorted(values)
-    place = share * (len(ordered) - 1)
-    low, high = ordered[math.floor(place)], ordered[math.ceil(place)]
-    # Equal values may be infinite, and have no difference then.
-    return low if low == high else low + (place - math.floor(place)) * (high - low)
 
 
 def summarize(
@@ -234,22 +206,19 @@ def render(study: Mapping[str, Any]) -> str:
             f"Regret in percent after {study['budget']:,} samples: median (first to third "
             f"quartile), and how many of {study['seeds']} runs found the optimum itself."
         ),
-        _markdown(["agent", *problems, "beats random", "s per run"], late),
+        markdown(["agent", *problems, "beats random", "s per run"], late),
         (
             f"How soon: median regret in percent after the first {study['early']} samples / median "
             "of the samples until the optimum was found, - unless more than half of the runs found "
             "it."
         ),
-        _markdown(["agent", *problems, "beats random"], soon),
+        markdown(["agent", *problems, "beats random"], soon),
         (
             "*Beats random*: on how many of the problems the median is strictly below that of "
             "random search; ties are problems on which it is equal. Sorted by the mean over the "
             "problems of the regret in the first table, equals by that in the second."
         ),
-        *(
-            f"Failed: {failed['runs']} runs of `{agent}` ({'; '.join(failed['messages'])})."
-            for agent, failed in study["failures"].items()
-        ),
+        *failure_lines(study),
     ]
     return "\n\n".join(blocks)
 
@@ -264,37 +233,6 @@ def _percent(value: float) -> str:
 
 def _samples(value: float) -> str:
     return "-" if math.isinf(value) else f"{value:.0f}"
-
-
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    table = [header, ["---", *["--:"] * (len(header) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(row)} |" for row in table)
-
-
-def insert_table(page: str, table: str) -> str:
-    r"""Replace what stands between the markers of a page.
-
-    Args:
-        page: The text of the page.
-        table: What to put there.
-
-    Raises:
-        ConfigError: If the page does not have each marker once, in their order.
-
-    Examples:
-        >>> print(insert_table("a\n<!-- agents:begin -->\nold\n<!-- agents:end -->\nb", "new"))
-        a
-        <!-- agents:begin -->
-        new
-        <!-- agents:end -->
-        b
-    """
-    begin, end = MARKERS
-    before, *rest = page.split(begin)
-    after = rest[0].split(end) if len(rest) == 1 else []
-    if len(after) != 2 or end in before:
-        raise ConfigError(f"the page needs the lines {begin} and {end} once each, in this order.")
-    return f"{before}{begin}\n{table}\n{end}{after[1]}"
 
 
 # --- The experiment ------------------------------------------------------------------------------
@@ -329,13 +267,7 @@ class AgentsExperiment:
             help=f"default: all; {_BASELINE} is always there",
         )
         add_run_options(parser, budget=1000, seeds=20, out="runs/agents")
-        parser.add_argument(
-            "--readme",
-            metavar="FILE",
-            type=Path,
-            help=f"put the table between the markers of this page, and its data into {RESULTS} "
-            "beside the page",
-        )
+        add_readme_option(parser, TABLE)
 
     def run(self, args: argparse.Namespace, write: Callable[[str], object]) -> int:
         """Run all agents, and write the table.
@@ -353,32 +285,14 @@ class AgentsExperiment:
             OSError: If a file cannot be read or written.
         """
         if args.readme is not None:  # before the work, which may take hours
-            insert_table(args.readme.read_text(encoding="utf-8"), "")
+            insert_table(args.readme.read_text(encoding="utf-8"), TABLE, "")
         problems = _problems()
         agents = list(dict.fromkeys([_BASELINE, *args.agents]))
         keys = [(agent, problem) for agent in agents for problem in problems]
-        configs = [
-            problem.run(agent, {}, budget=args.budget, seed=seed, out=args.out)
-            for agent, problem in keys
-            for seed in range(args.seeds)
-        ]
-        outcomes = iter(run_all(configs, jobs=args.jobs))
-        runs = [
-            (agent, problem, [next(outcomes) for _ in range(args.seeds)]) for agent, problem in keys
-        ]
+        runs = run_seeds(keys, args)
         study = _study(runs, args)
         table = render(study)
-        args.out.mkdir(parents=True, exist_ok=True)
-        targets = [args.out / RESULTS.name]
-        if args.readme is not None:
-            targets.append(args.readme.parent / RESULTS)
-            page = insert_table(args.readme.read_text(encoding="utf-8"), table)
-            write_text(args.readme, page)
-        for path in targets:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_text(path, _json(study))
-        write(table)
-        write(f"\ndata: {', '.join(map(str, targets))}")
+        publish(study, table, TABLE, out=args.out, readme=args.readme, write=write)
         return 1 if study["failures"] else 0
 
 
@@ -407,7 +321,6 @@ def _study(
 ) -> dict[str, Any]:
     """Put together what is kept of the runs."""
     rows: list[dict[str, Any]] = []
-    failures: dict[str, dict[str, Any]] = {}
     for agent, problem, outcomes in runs:
         for outcome in outcomes:
             if not outcome.error and outcome.simulator_version != problem.simulator_version:
@@ -417,10 +330,6 @@ def _study(
                     f"version {outcome.simulator_version}. Enumerate the optimum anew, or choose "
                     "another --out."
                 )
-            if outcome.error:
-                failed = failures.setdefault(agent, {"runs": 0, "messages": []})
-                failed["runs"] += 1
-                failed["messages"] = sorted({*failed["messages"], outcome.error})
         rows.append(
             {
                 "agent": agent,
@@ -444,7 +353,7 @@ def _study(
         "package_versions": sorted({outcome.package_version for outcome in every}),
         "git_commits": sorted({outcome.git_commit for outcome in every}),
         "simulator_versions": sorted({outcome.simulator_version for outcome in every}),
-        "libraries": _libraries(),
+        "libraries": library_versions(),
         "problems": [
             {
                 "name": problem.name,
@@ -459,7 +368,7 @@ def _study(
             agent: AGENTS.load(agent).hyperparameters.default()
             for agent in dict.fromkeys(agent for agent, _, _ in runs)
         },
-        "failures": failures,
+        "failures": failures_of((agent, outcomes) for agent, _, outcomes in runs),
         "runs": rows,
     }
 
@@ -472,21 +381,3 @@ def _early(outcome: Outcome, metric: str) -> float | None:
     first = (pc.field("index") < _EARLY) & (pc.field("status") == Status.OK.value)
     found = SampleDataset(outcome.folder).table([column], where=first).column(column)
     return min(cast(list[float], found.to_pylist()), default=None)
-
-
-def _libraries() -> dict[str, str]:
-    """Return the versions of the libraries that agents use."""
-    versions = {"archgym_py": archgym_py.__version__}
-    for name in _LIBRARIES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "not installed"
-    return versions
-
-
-def _json(study: Mapping[str, Any]) -> str:
-    """Return a study as JSON, a line for each of its rows."""
-    head = json.dumps({**study, "runs": []}, indent=1, allow_nan=False)
-    rows = ",\n".join(f"  {json.dumps(row, allow_nan=False)}" for row in study["runs"])
-    return f"{head.removesuffix('[]' + chr(10) + '}')}[\n{rows}\n ]\n}}\n"

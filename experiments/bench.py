@@ -1,4 +1,4 @@
-"""How fast the simulator, the environment, the agents, their libraries and the recorder are.
+"""How fast the simulators, the environment, the agents, their libraries and the recorder are.
 
 `make bench` runs it, `--quick` is a smoke test whose figures mean nothing. Every figure is the
 median of several repeats, with the extreme repeats beside it and as a ratio to a baseline that was
@@ -29,12 +29,13 @@ import numpy as np
 
 import archgym_py
 from archgym_py.agent import sample_feasible
+from archgym_py.cores import cores
 from archgym_py.environment import DesignEnv
 from archgym_py.envs.dram import DRAMControllerEnv
 from archgym_py.errors import ArchGymError
 from archgym_py.evaluator import Trial
 from archgym_py.experiments.bench_agents import measure_adapters, measure_agents, measure_runs
-from archgym_py.experiments.campaign import cores
+from archgym_py.experiments.bench_dnn import measure_accelerators
 from archgym_py.experiments.timing import (
     FULL,
     QUICK,
@@ -502,6 +503,7 @@ def _sections(effort: Effort, traces: Sequence[Trace]) -> Iterator[Section]:
     yield measure_env_step(effort)
     yield measure_threads(effort)
     yield measure_start(effort)
+    yield measure_accelerators(effort)
     yield measure_agents(effort)
     yield measure_runs(effort)
     yield measure_adapters(effort)

@@ -34,7 +34,7 @@ from archgym_py.errors import ArchGymError, ConfigError
 from archgym_py.files import write_text
 from archgym_py.runner import run
 
-__all__ = ["Outcome", "cores", "run_all"]
+__all__ = ["Outcome", "run_all"]
 
 _WALL_FILE = "_wall_s.json"
 """File beside a log with the seconds of a run that nothing interrupted. Readers of Parquet folders
@@ -76,13 +76,6 @@ class Outcome:
     git_commit: str = ""
     folder: Path | None = None
     wall_s: float | None = None
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on every system
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def run_all(configs: Sequence[RunConfig], *, jobs: int, progress: bool = True) -> list[Outcome]:

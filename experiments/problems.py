@@ -7,18 +7,19 @@ import ast
 import functools
 import hashlib
 import importlib.util
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from archgym_py.agent import Agent
 from archgym_py.config import RunConfig
+from archgym_py.cores import cores
 from archgym_py.errors import did_you_mean
-from archgym_py.experiments.campaign import cores
+from archgym_py.experiments.campaign import Outcome, run_all
 from archgym_py.registry import AGENTS
 
-__all__ = ["Problem", "add_run_options", "code_of", "count", "names_of"]
+__all__ = ["Problem", "add_run_options", "code_of", "count", "names_of", "run_seeds"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,9 @@ class Problem:
             seed=seed,
             out=out / f"code-{code_of(agent)}",
         )
+
+
+P = TypeVar("P", bound=Problem)
 
 
 @functools.cache
@@ -181,3 +185,24 @@ def add_run_options(parser: argparse.ArgumentParser, *, budget: int, seeds: int,
         default=cores(),
         help="processes (default: as many as there are cores)",
     )
+
+
+def run_seeds(
+    keys: Sequence[tuple[str, P]], args: argparse.Namespace
+) -> list[tuple[str, P, list[Outcome]]]:
+    """Run agents with their default hyperparameters on problems, once for each seed.
+
+    Args:
+        keys: Pairs of an agent's name and a problem.
+        args: The options of `add_run_options`.
+
+    Returns:
+        The pairs, each with the outcomes by seed.
+    """
+    configs = [
+        problem.run(agent, {}, budget=args.budget, seed=seed, out=args.out)
+        for agent, problem in keys
+        for seed in range(args.seeds)
+    ]
+    outcomes = iter(run_all(configs, jobs=args.jobs))
+    return [(*key, [next(outcomes) for _ in range(args.seeds)]) for key in keys]

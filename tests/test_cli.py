@@ -23,7 +23,9 @@ from archgym_py.runner import CONFIG_NAME, run
 from archgym_py.simulators.toy import TOY_SPACE, ToySimulator
 
 TOY = "ArchGym/Toy-v0"
-COMMANDS = ("list", "run", "evaluate", "replay", "best", "enumerate", "plot", "experiment")
+COMMANDS = (
+    *("list", "run", "evaluate", "explain", "replay", "best", "enumerate", "plot", "experiment"),
+)
 
 
 def toy_run(out: Path, *more: str, agent: str = "random_search", budget: int = 50) -> list[str]:

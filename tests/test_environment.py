@@ -576,7 +576,7 @@ def test_vector_env_renders_each_design() -> None:
 def test_vector_env_refuses_what_it_cannot_batch() -> None:
     with pytest.raises(ConfigError, match="vectorization_mode='sync'"):
         DesignVectorEnv(make_sequential(), 2)
-    with pytest.raises(ConfigError, match="at least 1, got 0"):
+    with pytest.raises(ConfigError, match=r"a whole number from 1 to .*, got 0"):
         DesignVectorEnv(make(), 0)
     with pytest.raises(ConfigError, match="no options, got 'reset_mask'"):
         DesignVectorEnv(make(), 2).reset(options={"reset_mask": np.array([True, False])})

@@ -20,7 +20,8 @@ def test_names_are_sorted_and_loaded_on_demand() -> None:
 def test_unknown_names_are_refused_with_a_remedy() -> None:
     with pytest.raises(UnknownNameError, match=r"unknown agent 'genetc'. Did you mean 'genetic'\?"):
         AGENTS.load("genetc")
-    with pytest.raises(UnknownNameError, match=r"unknown simulator 'x'. Known: dram, toy\."):
+    known = "dnn, dnn_mapping, dram, systolic, toy"
+    with pytest.raises(UnknownNameError, match=f"unknown simulator 'x'. Known: {known}"):
         SIMULATORS.load("x")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from archgym_py.cores import cores
 from archgym_py.design import Design, Value
 from archgym_py.errors import ConfigError
 from archgym_py.simulator import Evaluation, Status
@@ -130,7 +130,7 @@ class DRAMSimulator:
         self.technology = technology
         self._address_map = address_map
         self._fixed = dict(fixed)
-        self._threads = threads or _cores()
+        self._threads = threads or cores()
         self._pool: ThreadPoolExecutor | None = None
 
         tables = timing_tables(technology)
@@ -308,13 +308,6 @@ class DRAMSimulator:
         ]
         for job in jobs:
             job.result()
-
-
-def _cores() -> int:
-    """Cores that this process may use; not every system tells more than how many there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _ps(time_ns: float) -> int:

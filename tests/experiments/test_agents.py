@@ -15,17 +15,10 @@ from archgym_py.cli import main
 from archgym_py.config import RunConfig
 from archgym_py.dataset import SampleDataset
 from archgym_py.errors import ConfigError
-from archgym_py.experiments import agents
-from archgym_py.experiments.agents import (
-    MARKERS,
-    RESULTS,
-    insert_table,
-    quantile,
-    regret,
-    render,
-    summarize,
-)
+from archgym_py.experiments import agents, problems
+from archgym_py.experiments.agents import TABLE, regret, render, summarize
 from archgym_py.experiments.campaign import Outcome
+from archgym_py.experiments.tables import RESULTS, insert_table
 from archgym_py.registry import AGENTS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,22 +33,6 @@ def test_regret() -> None:
     assert regret(None, 100.0) == math.inf
     with pytest.raises(ConfigError, match=r"found 99.0, below the enumerated optimum 100.0"):
         regret(99.0, 100.0)
-
-
-@pytest.mark.parametrize(
-    ("values", "share", "result"),
-    [
-        ([3.0], 0.25, 3.0),
-        ([1.0, 3.0], 0.5, 2.0),
-        ([5.0, 1.0, 4.0, 2.0, 3.0], 0.25, 2.0),
-        ([0.0, 10.0, 20.0, 30.0], 0.75, 22.5),
-        ([1.0, math.inf], 0.5, math.inf),
-        ([1.0, 2.0, math.inf], 0.5, 2.0),
-        ([1.0, math.inf, math.inf], 0.75, math.inf),
-    ],
-)
-def test_quantile(values: list[float], share: float, result: float) -> None:
-    assert quantile(values, share) == result
 
 
 def test_summary() -> None:
@@ -136,34 +113,10 @@ def test_equal_regrets_are_sorted_by_the_early_ones() -> None:
     assert order == ["random_search", "genetic", "ppo"] * 2
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        "nothing",
-        MARKERS[0],
-        MARKERS[1],
-        f"{MARKERS[1]}\n{MARKERS[0]}",
-        f"{MARKERS[0]}\n{MARKERS[0]}\n{MARKERS[1]}",
-        f"{MARKERS[0]}\n{MARKERS[1]}\n{MARKERS[1]}",
-        f"{MARKERS[1]}\n{MARKERS[0]}\n{MARKERS[1]}",
-    ],
-)
-def test_a_page_needs_a_place_for_the_table(page: str) -> None:
-    with pytest.raises(ConfigError, match="once each, in this order"):
-        insert_table(page, "table")
-
-
-def test_the_page_around_the_table_stays() -> None:
-    page = f"before\n{MARKERS[0]}\n{MARKERS[1]}\nafter\n"
-    filled = insert_table(page, "one")
-    assert filled == f"before\n{MARKERS[0]}\none\n{MARKERS[1]}\nafter\n"
-    assert insert_table(filled, "two") == insert_table(page, "two")
-
-
 def test_the_readme_has_the_table_of_the_results() -> None:
-    study = json.loads((ROOT / RESULTS).read_text(encoding="utf-8"))
+    study = json.loads((ROOT / RESULTS / "agents.json").read_text(encoding="utf-8"))
     page = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert page == insert_table(page, render(study))
+    assert page == insert_table(page, TABLE, render(study))
     assert list(study["agents"]) == ["random_search"] + [
         name for name in AGENTS.names() if name != "random_search"
     ]
@@ -184,13 +137,13 @@ def test_the_experiment(
 ) -> None:
     monkeypatch.setattr(agents, "_EARLY", 3)
     out, readme = tmp_path / "runs", tmp_path / "README.md"
-    page = f"# Page\n{MARKERS[0]}\n{MARKERS[1]}\nend\n"
+    page = "# Page\n<!-- agents:begin -->\n<!-- agents:end -->\nend\n"
     readme.write_text(page, encoding="utf-8")
     assert main(experiment(out, "--readme", str(readme))) == 0
-    text = (tmp_path / RESULTS).read_text(encoding="utf-8")
+    text = (tmp_path / RESULTS / "agents.json").read_text(encoding="utf-8")
     study = json.loads(text)
     table = render(study)
-    assert readme.read_text(encoding="utf-8") == insert_table(page, table)
+    assert readme.read_text(encoding="utf-8") == insert_table(page, TABLE, table)
     assert capsys.readouterr().out.startswith(table)
     assert (out / "agents.json").read_text(encoding="utf-8") == text
 
@@ -246,7 +199,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, **result: Any) -> None:
     def run_all(configs: Sequence[RunConfig], **_: Any) -> list[Outcome]:
         return [Outcome(config, **result) for config in configs]
 
-    monkeypatch.setattr(agents, "run_all", run_all)
+    monkeypatch.setattr(problems, "run_all", run_all)
 
 
 def test_an_optimum_of_another_simulator_is_refused(

@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 from archgym_py.config import RunConfig
+from archgym_py.cores import cores
 from archgym_py.dataset import SampleDataset
 from archgym_py.errors import ConfigError
 from archgym_py.evaluator import Trial
-from archgym_py.experiments.campaign import _Queue, cores, run_all
+from archgym_py.experiments.campaign import _Queue, run_all
 from archgym_py.runner import CONFIG_NAME, read_state, run
 
 TOY = "ArchGym/Toy-v0"

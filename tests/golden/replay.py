@@ -1,7 +1,8 @@
 """Compare the library with recorded runs of the simulators that it models.
 
     python tests/golden/replay.py dram DIR [--verbose]
-    python tests/golden/replay.py sample SRC DST [--seed 0]
+    python tests/golden/replay.py dnn DIR... [--verbose]
+    python tests/golden/replay.py sample SRC DST [--kind dram] [--seed 0]
 
 `dram` replays a folder of DRAMSys runs: `golden.csv` with a row for each run, `traces/` and
 `address_maps/` that the rows name, and optionally `command_traces/`; the table, traces and command
@@ -9,7 +10,11 @@ traces may be gzipped. It prints, for each technology and metric, how far the li
 reference, then whether that is within the tolerances. The exit code is 0 if it is, 1 if it is not,
 2 if the folder cannot be read.
 
-`sample` copies a small part of such a folder, chosen by a rule and a seed; see `choose_sample`.
+`dnn` does the same with folders of runs of the tools for DNN accelerators, in one table
+`golden.csv` each, which may be gzipped; see `replay_dnn`.
+
+`sample` copies a small part of such a folder, chosen by a rule and a seed; see `choose_sample`
+here and in `replay_dnn`.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ from __future__ import annotations
 import argparse
 import csv
 import gzip
+import importlib
 import json
 import math
 import random
@@ -28,6 +34,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -722,16 +729,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     dram.add_argument("folder", type=Path)
     dram.add_argument("--verbose", action="store_true", help="list every value that is not exact")
     dram.add_argument("--threads", type=int, help="threads to use; by default all cores")
+    dnn = commands.add_parser("dnn", help="replay folders of runs of tools for DNN accelerators")
+    dnn.add_argument("folders", type=Path, nargs="+", metavar="folder")
+    dnn.add_argument("--verbose", action="store_true", help="list every number that is not exact")
     sample = commands.add_parser("sample", help="copy a small part of such a folder")
     sample.add_argument("source", type=Path)
     sample.add_argument("target", type=Path)
+    sample.add_argument("--kind", choices=("dram", "dnn"), default="dram")
     sample.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     try:
         if options.command == "sample":
-            rows = write_sample(options.source, options.target, options.seed)
+            write = write_sample if options.kind == "dram" else _dnn().write_sample
+            rows = write(options.source, options.target, options.seed)
             sys.stdout.write(f"{rows} rows in {options.target}\n")
             return 0
+        if options.command == "dnn":
+            return _replay_dnn(options.folders, verbose=options.verbose)
         return _replay_dram(options.folder, options.threads, verbose=options.verbose)
     except ArchGymError as error:
         sys.stderr.write(f"error: {error}\n")
@@ -762,5 +776,34 @@ def _replay_dram(folder: Path, threads: int | None, *, verbose: bool) -> int:
     return 0 if all(verdict.passed for verdict in verdicts) else 1
 
 
+def _dnn() -> ModuleType:
+    """Return the module for DNN accelerators; it compiles much that DRAM does not need."""
+    return importlib.import_module("tests.golden.replay_dnn")
+
+
+def _replay_dnn(folders: Sequence[Path], *, verbose: bool) -> int:
+    dnn = _dnn()
+    rows = [row for folder in folders for row in dnn.read_rows(folder)]
+    left_out = dnn.describe_left_out(rows)
+    findings = dnn.replay(rows)
+    if verbose:
+        sys.stdout.write(f"{dnn.describe_inexact(findings)}\n\n")
+    sys.stdout.write(
+        f"{dnn.describe(findings)}\n\n"
+        "exact: all numbers of a row are equal to the last decimal that the tool printed, or "
+        "better where that will do;\n"
+        "errors are relative to the tool's number.\n\n"
+    )
+    if left_out:
+        sys.stdout.write(f"{left_out}\n\n")
+    verdicts = [*dnn.judge(findings), *dnn.judge_kinds(rows)]
+    for verdict in verdicts:
+        word = "pass" if verdict.passed else "FAIL" if verdict.binding else "low "
+        sys.stdout.write(f"{word}  {verdict.text}\n")
+    return 0 if all(verdict.passed or not verdict.binding for verdict in verdicts) else 1
+
+
 if __name__ == "__main__":
+    # A script sees its own folder only, and modules here are imported from the checkout's root.
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
     sys.exit(main())

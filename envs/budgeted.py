@@ -1,0 +1,50 @@
+"""Environments whose designs have to keep budgets that their reference design may exceed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, cast
+
+from archgym_py.environment import DesignEnv
+from archgym_py.simulator import Evaluation, Simulator
+from archgym_py.space import Design, ParameterSpace
+
+__all__ = ["BudgetedEnv"]
+
+
+class _Budgeted(Protocol):
+    """A simulator that can leave its budgets out."""
+
+    def evaluate_unbudgeted(self, design: Design) -> Evaluation: ...
+
+
+class BudgetedEnv(DesignEnv):
+    """A `DesignEnv` whose baseline is a reference design, whether or not it keeps the budgets.
+
+    Args:
+        space: The designs.
+        simulator: What evaluates them; it has a method `evaluate_unbudgeted`.
+        objective: What is rewarded.
+        reference: A design, perhaps not of the space, that works but for the budgets.
+        **options: Other arguments of `DesignEnv`.
+    """
+
+    def __init__(
+        self,
+        space: ParameterSpace,
+        simulator: Simulator,
+        objective: str | Mapping[str, Any],
+        *,
+        reference: Design,
+        **options: Any,
+    ) -> None:
+        self._reference = reference
+        super().__init__(space, simulator, objective, **options)
+
+    @property
+    def baseline(self) -> Mapping[str, float]:
+        """Metrics of the reference design, unless others were given."""
+        if self._baseline is None:
+            simulator = cast(_Budgeted, self.simulator)
+            self._baseline = dict(simulator.evaluate_unbudgeted(self._reference).metrics)
+        return self._baseline

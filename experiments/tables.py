@@ -1,0 +1,203 @@
+"""Tables that the README shows, and the data that they are made of."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import archgym_py
+from archgym_py.errors import ConfigError
+from archgym_py.experiments.campaign import Outcome
+from archgym_py.files import write_text
+
+__all__ = [
+    "RESULTS",
+    "add_readme_option",
+    "failure_lines",
+    "failures_of",
+    "insert_table",
+    "library_versions",
+    "markdown",
+    "publish",
+    "quantile",
+    "study_text",
+]
+
+RESULTS = Path("configs", "results")
+"""Where the data of the README's tables are, from the folder of the README."""
+
+
+_LIBRARIES = (
+    "numpy",
+    "scipy",
+    "optuna",
+    "cmaes",
+    "gymnasium",
+    "pettingzoo",
+    "stable-baselines3",
+    "torch",
+)
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """Return a quantile, between two values in proportion.
+
+    Args:
+        values: At least one; may be infinite.
+        share: 0.5 for the median.
+
+    Examples:
+        >>> quantile([4.0, 1.0, 2.0], 0.5), quantile([1.0, 2.0], 0.25)
+        (2.0, 1.25)
+    """
+    ordered = sorted(values)
+    place = share * (len(ordered) - 1)
+    low, high = ordered[math.floor(place)], ordered[math.ceil(place)]
+    # Equal values may be infinite, and have no difference then.
+    return low if low == high else low + (place - math.floor(place)) * (high - low)
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown; all columns but the first are aligned to the right.
+
+    Args:
+        header: Names of the columns.
+        rows: The cells of each row.
+
+    Examples:
+        >>> print(markdown(["agent", "s"], [["grid", "0.3"]]))
+        | agent | s |
+        | --- | --: |
+        | grid | 0.3 |
+    """
+    table = [header, ["---", *["--:"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in table)
+
+
+def insert_table(page: str, name: str, table: str) -> str:
+    r"""Replace what stands between the markers of a page.
+
+    Args:
+        page: The text of the page.
+        name: Name of the table, as in the markers `<!-- name:begin -->` and `<!-- name:end -->`.
+        table: What to put there.
+
+    Raises:
+        ConfigError: If the page does not have each marker once, in their order.
+
+    Examples:
+        >>> page = "a\n<!-- rows:begin -->\nold\n<!-- rows:end -->\nb"
+        >>> print(insert_table(page, "rows", "new"))
+        a
+        <!-- rows:begin -->
+        new
+        <!-- rows:end -->
+        b
+    """
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    before, *rest = page.split(begin)
+    after = rest[0].split(end) if len(rest) == 1 else []
+    if len(after) != 2 or end in before:
+        raise ConfigError(f"the page needs the lines {begin} and {end} once each, in this order.")
+    return f"{before}{begin}\n{table}\n{end}{after[1]}"
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of this library and of those that agents use."""
+    versions = {"archgym_py": archgym_py.__version__}
+    for name in _LIBRARIES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return versions
+
+
+def study_text(study: Mapping[str, Any]) -> str:
+    """Return a study as JSON, a line for each of its "runs".
+
+    Args:
+        study: Numbers, texts, lists and mappings; none of the numbers may be infinite.
+    """
+    head = json.dumps({**study, "runs": []}, indent=1, allow_nan=False)
+    rows = ",\n".join(f"  {json.dumps(row, allow_nan=False)}" for row in study["runs"])
+    return f"{head.removesuffix('[]' + chr(10) + '}')}[\n{rows}\n ]\n}}\n"
+
+
+def add_readme_option(parser: argparse.ArgumentParser, name: str) -> None:
+    """Add the option `--readme`.
+
+    Args:
+        parser: Takes the option.
+        name: Name of the table.
+    """
+    parser.add_argument(
+        "--readme",
+        metavar="FILE",
+        type=Path,
+        help=f"put the table between the markers of this page, and its data into "
+        f"{RESULTS / name}.json beside the page",
+    )
+
+
+def publish(
+    study: Mapping[str, Any],
+    table: str,
+    name: str,
+    *,
+    out: Path,
+    readme: Path | None,
+    write: Callable[[str], object],
+) -> None:
+    """Write a study and its table where they belong.
+
+    Args:
+        study: The data.
+        table: The table that is made of it.
+        name: Name of the table.
+        out: Folder of the experiment, for the data.
+        readme: Page for the table, with another copy of the data beside it; None for neither.
+        write: Takes a line of the result.
+
+    Raises:
+        ConfigError: If the page has no place for the table.
+        OSError: If a file cannot be read or written.
+    """
+    targets = [out / f"{name}.json"]
+    if readme is not None:
+        targets.append(readme.parent / RESULTS / f"{name}.json")
+        write_text(readme, insert_table(readme.read_text(encoding="utf-8"), name, table))
+    for path in targets:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, study_text(study))
+    write(table)
+    write(f"\ndata: {', '.join(map(str, targets))}")
+
+
+def failures_of(outcomes: Iterable[tuple[str, Sequence[Outcome]]]) -> dict[str, dict[str, Any]]:
+    """Return which agents failed: the number of runs, and the messages without repetition.
+
+    Args:
+        outcomes: An agent's name and some of its outcomes.
+    """
+    failures: dict[str, dict[str, Any]] = {}
+    for agent, runs in outcomes:
+        errors = [run.error for run in runs if run.error]
+        if errors:
+            failed = failures.setdefault(agent, {"runs": 0, "messages": []})
+            failed["runs"] += len(errors)
+            failed["messages"] = sorted({*failed["messages"], *errors})
+    return failures
+
+
+def failure_lines(study: Mapping[str, Any]) -> list[str]:
+    """Return a line for each agent that failed in a study."""
+    return [
+        f"Failed: {failed['runs']} runs of `{agent}` ({'; '.join(failed['messages'])})."
+        for agent, failed in study["failures"].items()
+    ]
