@@ -44,16 +44,16 @@ from archgym_py.simulator import Evaluation, Status
 from archgym_py.simulators.dnn import kernel
 from archgym_py.simulators.dnn.explain import explain_layers
 from archgym_py.simulators.dnn.hardware import Architecture
-from archgym_py.simulators.dnn.layers import TENSORS, Layer
+from archgym_py.simulators.dnn.layers import Layer
 from archgym_py.simulators.dnn.mapped import MappedLayer
 from archgym_py.simulators.dnn.mapping_hardware import DRAM, L1, L2, array_architecture
 from archgym_py.simulators.dnn.mapping_space import layer_mappings, mapping_space
 from archgym_py.simulators.dnn.model import (
     MappingArrays,
     check_legal,
+    count_batch,
     evaluate,
-    hardware_table,
-    steps_on_axes,
+    tensor_energies,
 )
 from archgym_py.simulators.dnn.networks import as_network
 from archgym_py.simulators.dnn.performance import Limits, combine, describe_metrics
@@ -289,36 +289,10 @@ class _Work(NamedTuple):
 
 def _work(layer: Layer, architecture: Architecture, arrays: MappingArrays) -> _Work:
     """Evaluate mappings, with the energy of each level."""
-    batch, levels = arrays.temporal.shape[:2]
-    verdicts = np.empty((batch, 2), np.int64)
-    results = np.empty((batch, 2), np.float64)
-    counts = np.zeros((batch, levels, len(TENSORS), 3), np.int64)
-    sizes = np.zeros((batch, levels, len(TENSORS), len(kernel.PER_LEVEL)), np.float64)
-    kernel.evaluate(
-        steps_on_axes(layer),
-        layer.macs,
-        arrays.spatial,
-        arrays.temporal,
-        arrays.order,
-        arrays.keep,
-        hardware_table(architecture)[np.newaxis],
-        np.array([architecture.compute.mac_pj]),
-        True,
-        verdicts,
-        results,
-        counts,
-        sizes,
-    )
-    energies = np.empty((levels, batch))
-    for number, level in enumerate(architecture.levels):
-        blocks = -(-counts[:, number] // level.block_size)
-        reads = blocks[:, :, kernel.READS].sum(axis=1)
-        writes = (blocks[:, :, kernel.FILLS] + blocks[:, :, kernel.UPDATES]).sum(axis=1)
-        instances = sizes[:, number, 0, kernel.PER_LEVEL.index("instances")]
-        energies[number] = instances * (reads * level.read_pj + writes * level.write_pj)
+    counts = count_batch(layer, [architecture], arrays)
     return _Work(
-        verdicts,
-        results[:, 0].astype(np.int64),
-        energies,
-        counts[:, DRAM].sum(axis=(1, 2)),
+        counts.verdicts,
+        counts.results[:, 0].astype(np.int64),
+        tensor_energies(architecture, counts).sum(axis=2).T,
+        counts.words[:, DRAM].sum(axis=(1, 2)),
     )

@@ -27,6 +27,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -34,21 +35,24 @@ import numpy.typing as npt
 from archgym_py.checks import integer
 from archgym_py.errors import ConfigError, InfeasibleDesign, did_you_mean
 from archgym_py.simulators.dnn import kernel
-from archgym_py.simulators.dnn.hardware import Architecture
+from archgym_py.simulators.dnn.hardware import Architecture, Level
 from archgym_py.simulators.dnn.layers import DIMS, MAX_BOUND, TENSORS, Layer
 
 __all__ = [
     "Cost",
+    "Counts",
     "LevelCost",
     "LevelMapping",
     "Mapping",
     "MappingArrays",
     "TensorCost",
     "check_legal",
+    "count_batch",
     "evaluate",
     "evaluate_batch",
     "hardware_table",
     "steps_on_axes",
+    "tensor_energies",
     "tile_words",
 ]
 
@@ -285,14 +289,32 @@ def steps_on_axes(layer: Layer) -> npt.NDArray[np.int64]:
     return np.array([steps[dim] for dim in DIMS], np.int64)
 
 
-def evaluate_batch(
+class Counts(NamedTuple):
+    """What the kernel says about B mappings over L levels.
+
+    Attributes:
+        verdicts: `kernel.OK` or why a mapping is not legal, and at which level, int64[B, 2].
+        results: Cycles and energy in pJ, float64[B, 2]; zero for illegal mappings.
+        words: Words read, filled and updated by an instance, for each tensor, int64[B, L, 3, 3];
+            zero for illegal mappings.
+        sizes: Tile and partition in words, and instances used, float64[B, L, 3, 3].
+    """
+
+    verdicts: npt.NDArray[np.int64]
+    results: npt.NDArray[np.float64]
+    words: npt.NDArray[np.int64]
+    sizes: npt.NDArray[np.float64]
+
+
+def count_batch(
     layer: Layer,
     architectures: Sequence[Architecture],
     mappings: MappingArrays,
     *,
     fills_of_first_sums: bool = False,
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Evaluate many mappings of a layer.
+    detailed: bool = True,
+) -> Counts:
+    """Count what many mappings of a layer move.
 
     Args:
         layer: The layer.
@@ -300,10 +322,7 @@ def evaluate_batch(
         mappings: B mappings, checked by `MappingArrays.of` or made from a template.
         fills_of_first_sums: Whether partial sums that were never written count as fills, as in
             Timeloop up to 2022.
-
-    Returns:
-        Verdicts int64[B, 2] (`kernel.OK` or why not, and at which level), and cycles and energy in
-        pJ, float64[B, 2], zero for illegal mappings.
+        detailed: Whether words and sizes are kept; otherwise they are those of one mapping.
 
     Raises:
         ConfigError: If there are neither one nor B architectures.
@@ -313,8 +332,13 @@ def evaluate_batch(
         raise ConfigError(
             f"{batch} mappings need one architecture or one each, got {len(architectures)}."
         )
-    verdicts = np.empty((batch, 2), np.int64)
-    results = np.empty((batch, 2), np.float64)
+    rows = batch if detailed else 1
+    counts = Counts(
+        np.empty((batch, 2), np.int64),
+        np.empty((batch, 2), np.float64),
+        np.zeros((rows, levels, len(TENSORS), 3), np.int64),
+        np.zeros((rows, levels, len(TENSORS), len(kernel.PER_LEVEL)), np.float64),
+    )
     kernel.evaluate(
         steps_on_axes(layer),
         layer.macs,
@@ -325,12 +349,58 @@ def evaluate_batch(
         np.stack([hardware_table(each) for each in architectures]),
         np.array([each.compute.mac_pj for each in architectures]),
         not fills_of_first_sums,
-        verdicts,
-        results,
-        np.empty((1, levels, 3, 3), np.int64),
-        np.empty((1, levels, 3, 3), np.float64),
+        *counts,
     )
-    return verdicts, results
+    return counts
+
+
+def tensor_energies(architecture: Architecture, counts: Counts) -> npt.NDArray[np.float64]:
+    """Return the energy that each level spends on each tensor, in pJ, float64[B, L, 3].
+
+    Args:
+        architecture: The accelerator of all mappings.
+        counts: Detailed counts of them.
+    """
+    table = hardware_table(architecture)
+    block, read_pj, write_pj = (
+        table[:, kernel.HARDWARE.index(name), np.newaxis]
+        for name in ("block", "read_pj", "write_pj")
+    )
+    blocks = -(-counts.words // block[..., np.newaxis].astype(np.int64))
+    written = blocks[..., kernel.FILLS] + blocks[..., kernel.UPDATES]
+    each = blocks[..., kernel.READS] * read_pj + written * write_pj
+    return np.asarray(counts.sizes[..., kernel.PER_LEVEL.index("instances")] * each)
+
+
+def evaluate_batch(
+    layer: Layer,
+    architectures: Sequence[Architecture],
+    mappings: MappingArrays,
+    *,
+    fills_of_first_sums: bool = False,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Evaluate many mappings of a layer.
+
+    Args:
+        layer: As for `count_batch`, and so are the others.
+        architectures: As above.
+        mappings: As above.
+        fills_of_first_sums: As above.
+
+    Returns:
+        Verdicts int64[B, 2], and cycles and energy in pJ, float64[B, 2]; see `Counts`.
+
+    Raises:
+        ConfigError: If there are neither one nor B architectures.
+    """
+    counts = count_batch(
+        layer,
+        architectures,
+        mappings,
+        fills_of_first_sums=fills_of_first_sums,
+        detailed=False,
+    )
+    return counts.verdicts, counts.results
 
 
 def evaluate(
@@ -376,38 +446,26 @@ def evaluate(
     """
     arrays = MappingArrays.of([mapping], layer, architecture)
     check_legal(layer, architecture, arrays.spatial[0], arrays.temporal[0], arrays.keep[0])
-    levels = len(architecture.levels)
-    verdicts = np.empty((1, 2), np.int64)
-    results = np.empty((1, 2), np.float64)
-    counts = np.empty((1, levels, 3, 3), np.int64)
-    sizes = np.empty((1, levels, 3, 3), np.float64)
-    table = hardware_table(architecture)
-    kernel.evaluate(
-        steps_on_axes(layer),
-        layer.macs,
-        arrays.spatial,
-        arrays.temporal,
-        arrays.order,
-        arrays.keep,
-        table[np.newaxis],
-        np.array([architecture.compute.mac_pj]),
-        not fills_of_first_sums,
-        verdicts,
-        results,
-        counts,
-        sizes,
-    )
+    counts = count_batch(layer, [architecture], arrays, fills_of_first_sums=fills_of_first_sums)
+    energies = tensor_energies(architecture, counts)
     compute = int(arrays.temporal.prod())
     costs = tuple(
-        _level_cost(architecture, i, arrays.keep[0, i], counts[0, i], sizes[0, i], compute)
-        for i in range(levels)
+        _level_cost(
+            level,
+            arrays.keep[0, i],
+            counts.words[0, i],
+            counts.sizes[0, i],
+            energies[0, i],
+            compute,
+        )
+        for i, level in enumerate(architecture.levels)
     )
-    cycles = int(results[0, 0])
+    cycles = int(counts.results[0, 0])
     bound = next((c.name for c in costs if c.cycles > compute and c.cycles == cycles), "compute")
     return Cost(
         cycles=cycles,
         compute_cycles=compute,
-        energy_pj=float(results[0, 1]),
+        energy_pj=float(counts.results[0, 1]),
         mac_energy_pj=layer.macs * architecture.compute.mac_pj,
         utilization=layer.macs / (cycles * architecture.compute.instances),
         levels=costs,
@@ -416,34 +474,31 @@ def evaluate(
 
 
 def _level_cost(
-    architecture: Architecture,
-    number: int,
+    level: Level,
     keep: npt.NDArray[np.bool_],
-    counts: npt.NDArray[np.int64],
+    words: npt.NDArray[np.int64],
     sizes: npt.NDArray[np.float64],
+    energies: npt.NDArray[np.float64],
     compute: int,
 ) -> LevelCost:
-    level = architecture.levels[number]
     instances = int(sizes[0, 2])
     tensors = {}
     for t, tensor in enumerate(TENSORS):
-        reads, fills, updates = counts[t].tolist()
-        blocks = [-(-words // level.block_size) for words in (reads, fills, updates)]
-        energy = blocks[0] * level.read_pj + (blocks[1] + blocks[2]) * level.write_pj
+        reads, fills, updates = words[t].tolist()
         tensors[tensor] = TensorCost(
             tile=int(sizes[t, 0]) if keep[t] else 0,
             partition=int(sizes[t, 1]) if keep[t] else 0,
             reads=reads,
             fills=fills,
             updates=updates,
-            energy_pj=instances * energy,
+            energy_pj=float(energies[t]),
         )
-    read = int(counts[:, kernel.READS].sum())
-    written = int(counts[:, kernel.FILLS].sum() + counts[:, kernel.UPDATES].sum())
+    read = int(words[:, kernel.READS].sum())
+    written = int(words[:, kernel.FILLS].sum() + words[:, kernel.UPDATES].sum())
     bandwidths = (level.read_bandwidth, level.write_bandwidth, level.shared_bandwidth)
     needs = [
-        words / bandwidth
-        for words, bandwidth in zip((read, written, read + written), bandwidths, strict=True)
+        moved / bandwidth
+        for moved, bandwidth in zip((read, written, read + written), bandwidths, strict=True)
         if bandwidth is not None
     ]
     return LevelCost(
