@@ -154,6 +154,16 @@ def _workloads() -> dict[str, str]:
     return dict(WORKLOADS)
 
 
+def _networks() -> dict[str, str]:
+    from archgym_py.simulators.dnn.networks import load_network, network_names
+
+    networks = {name: load_network(name) for name in network_names()}
+    return {
+        name: f"{network.macs / 1e9:9.3f} GMAC, {network.description}"
+        for name, network in networks.items()
+    }
+
+
 _SECTIONS: dict[str, Callable[[], dict[str, str]]] = {
     "envs": lambda: {entry.id: entry.doc for entry in ENVS},
     "agents": lambda: {name: AGENTS.load(name).doc for name in AGENTS.names()},
@@ -162,6 +172,7 @@ _SECTIONS: dict[str, Callable[[], dict[str, str]]] = {
         for name in SIMULATORS.names()
     },
     "workloads": _workloads,
+    "networks": _networks,
     "experiments": lambda: {name: EXPERIMENTS.load(name).doc for name in EXPERIMENTS.names()},
 }
 

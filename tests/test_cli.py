@@ -72,9 +72,12 @@ def test_list_everything(capsys: pytest.CaptureFixture[str]) -> None:
         "agents",
         "simulators",
         "workloads",
+        "networks",
         "experiments",
     ]
     assert {line.split()[0] for line in lines if line} >= {TOY, "genetic", "toy", "cloud", "stream"}
+    [alexnet] = [line for line in lines if line.startswith("alexnet")]
+    assert alexnet.split()[1:3] == ["1.135", "GMAC,"]
 
 
 # ---- run -------------------------------------------------------------------------------------
