@@ -420,7 +420,8 @@ def _check_same(logged: RunInfo, now: RunInfo, run_dir: Path) -> None:
         if before != after:
             raise DatasetError(
                 f"{run_dir}: was begun with {name} {before!r}, which is {after!r} now. Install the "
-                "version that began the run, or choose another folder."
+                "version that began the run, give it the workload as it was, or choose another "
+                "folder."
             )
 
 

@@ -20,11 +20,12 @@ class DNNMappingEnv(DesignEnv):
     share (L2), and a DRAM. A design says how a layer runs on it: what is spread over the array, how
     the loops are cut into tiles for each memory, and in which order the tiles follow each other.
     Cycles and energy are those of Timeloop's model. It is the task of GAMMA and of the published
-    MaestroGym, but deterministic, with memories of limited size, and with no action that is
-    ignored.
+    MaestroGym, but deterministic and with memories of limited size. Of the parameters that depend
+    on `parallel` those that it leaves out have no effect; designs that differ in nothing else share
+    a key.
 
     **Parameters** for the default layer, a convolution of 64 channels to 64 with 56 x 56 outputs
-    and a filter of 3 x 3, on 32 x 32 PEs; 9.1e13 designs:
+    and a filter of 3 x 3, on 32 x 32 PEs; 9.1e13 different designs:
 
     | parameter         | values                                                   | default    |
     |-------------------|----------------------------------------------------------|------------|

@@ -77,7 +77,8 @@ def render(study: Mapping[str, Any]) -> str:
     ]
     blocks = [
         (
-            f"Energy-delay product in uJ*s of the best design within {study['budget']:,} samples: "
+            "Energy-delay product in uJ*s on AlexNet's five convolutions, of the best design "
+            f"within {study['budget']:,} samples: "
             f"median (first to third quartile) of {study['seeds']} runs. The baseline of the "
             "published space is the published Eyeriss design with its best mappings."
         ),

@@ -37,6 +37,8 @@ from archgym_py.simulators.dnn.platforms import Machine, Platform, eyeriss_platf
 
 __all__ = ["AcceleratorSimulator"]
 
+_MODEL_VERSION = "1"  # raise it when the same design gets other metrics
+
 _MAX_THREADS = 1024
 
 
@@ -76,7 +78,6 @@ class AcceleratorSimulator:
     """
 
     name: ClassVar[str] = "dnn"
-    version: ClassVar[str] = "1"
     deterministic: ClassVar[bool] = True
 
     def __init__(
@@ -93,6 +94,7 @@ class AcceleratorSimulator:
         threads: int | None = None,
     ) -> None:
         self.network = as_network(workload)
+        self.version = f"{_MODEL_VERSION}+{self.network.fingerprint}"
         self.platform = eyeriss_platform() if platform is None else platform
         self.metrics = (
             *describe_metrics(self.network.layers, self.platform.limits),

@@ -61,6 +61,8 @@ from archgym_py.space import Design
 
 __all__ = ["MappingSimulator"]
 
+_MODEL_VERSION = "1"  # raise it when the same design gets other metrics
+
 _CHUNK: Final = 4096
 """Designs that are worked on at once."""
 
@@ -110,7 +112,6 @@ class MappingSimulator:
     """
 
     name: ClassVar[str] = "dnn_mapping"
-    version: ClassVar[str] = "1"
     deterministic: ClassVar[bool] = True
 
     def __init__(
@@ -129,6 +130,7 @@ class MappingSimulator:
         clock_mhz: float = 200.0,
     ) -> None:
         self.network = as_network(workload)
+        self.version = f"{_MODEL_VERSION}+{self.network.fingerprint}"
         self.architecture = array_architecture(
             array_x=array_x,
             array_y=array_y,

@@ -25,6 +25,7 @@ operations, normalisations, pooling and look-ups of embeddings are no layers.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -92,6 +93,12 @@ class Network:
     def macs(self) -> int:
         """Multiply-accumulate operations of one inference; a layer counts `count` times."""
         return sum(layer.count * layer.macs for layer in self.layers)
+
+    @property
+    def fingerprint(self) -> str:
+        """Eight digits that change with what is computed: a file may change under its name."""
+        content = [(layer.shape_key, layer.count) for layer in self.layers]
+        return hashlib.sha256(repr(content).encode()).hexdigest()[:8]
 
     def select(self, *names: str) -> Network:
         """Return a network of some of the layers, each with its `count`.

@@ -307,3 +307,12 @@ def test_of_equal_layers_the_first_is_named() -> None:
 def test_wrong_numbers_of_threads(threads: Any) -> None:
     with pytest.raises(ConfigError, match="threads"):
         simulator(threads=threads)
+
+
+def test_the_version_changes_with_the_network_not_with_its_name() -> None:
+    """So that a run is not continued, nor replayed in silence, on a file that has changed."""
+    first, *rest = SMALL["layers"]
+    renamed = {"name": "other", "layers": [{**first, "name": "renamed"}, *rest]}
+    changed = {"name": "small", "layers": [{**first, "M": 32}, *rest]}
+    versions = [AcceleratorSimulator(network).version for network in (SMALL, renamed, changed)]
+    assert versions[0] == versions[1] != versions[2]
