@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from archgym_py.config import canonical_json
+from archgym_py.config import canonical_json, unique_object
 from archgym_py.environment import DesignEnv
 from archgym_py.errors import ArchGymError, ConfigError, did_you_mean
 from archgym_py.evaluator import Evaluator, Trial
@@ -125,7 +125,7 @@ def _parse(line: bytes) -> dict[str, Any]:
     try:
         request = json.loads(
             line.decode("utf-8-sig"),
-            object_pairs_hook=_object,
+            object_pairs_hook=unique_object,
             parse_constant=_refuse_constant,
             parse_float=_finite,
         )
@@ -147,15 +147,6 @@ def _parse(line: bytes) -> dict[str, Any]:
         if not isinstance(request.get(key, {}), dict):
             raise ConfigError(f"{key!r} must be an object, got {request[key]!r}.")
     return request
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ConfigError(f"key {twice!r} occurs more than once in an object.")
-    return values
 
 
 def _refuse_constant(name: str) -> float:

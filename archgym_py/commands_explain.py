@@ -9,7 +9,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archgym_py.config import plain
+from archgym_py.config import plain, unique_object
 from archgym_py.dataset import SampleDataset
 from archgym_py.errors import ConfigError, InfeasibleDesign, SimulatorError
 from archgym_py.explanation import Explanation
@@ -236,19 +236,10 @@ def read_design(text: str, where: str) -> dict[str, Any]:
         >>> read_design('{"lanes": 8}', "--design")
         {'lanes': 8}
     """
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        values = dict(pairs)
-        if len(values) < len(pairs):
-            keys = [key for key, _ in pairs]
-            twice = next(key for key in keys if keys.count(key) > 1)
-            raise ConfigError(f"{where}: key {twice!r} occurs more than once in an object.")
-        return values
-
     try:
-        design = json.loads(text, object_pairs_hook=unique)
-    except ConfigError:
-        raise
+        design = json.loads(text, object_pairs_hook=unique_object)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{where}: not valid JSON: {error}.") from None
     if not isinstance(design, dict):

@@ -21,7 +21,14 @@ import yaml
 from archgym_py.errors import ConfigError, did_you_mean
 from archgym_py.files import write_text
 
-__all__ = ["RunConfig", "canonical_json", "load_yaml", "parse_settings", "plain"]
+__all__ = [
+    "RunConfig",
+    "canonical_json",
+    "load_yaml",
+    "parse_settings",
+    "plain",
+    "unique_object",
+]
 
 _MAX_INTEGER = 2**63 - 1  # logs hold signed 64-bit integers
 
@@ -90,6 +97,23 @@ def _parse(text: str, source: str) -> tuple[Any, dict[str, int]]:
         raise ConfigError(f"{source}: not valid YAML: {error}.") from error
     finally:
         loader.dispose()
+
+
+def unique_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a dict of a JSON object's pairs; an `object_pairs_hook` of `json.loads`.
+
+    Args:
+        pairs: Keys with their values.
+
+    Raises:
+        ConfigError: If a key occurs twice.
+    """
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ConfigError(f"key {twice!r} occurs more than once in an object.")
+    return values
 
 
 def _read(path: str | Path) -> tuple[Any, dict[str, int]]:

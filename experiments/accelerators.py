@@ -24,10 +24,9 @@ from archgym_py.experiments.problems import Problem, add_run_options, names_of, 
 from archgym_py.experiments.tables import (
     add_readme_option,
     failure_lines,
-    failures_of,
     insert_table,
-    library_versions,
     markdown,
+    origin_of,
     publish,
     quantile,
 )
@@ -160,14 +159,8 @@ def _study(
     args: argparse.Namespace,
 ) -> dict[str, Any]:
     """Put together what is kept of the runs."""
-    every = [outcome for _, _, outcomes in runs for outcome in outcomes if not outcome.error]
     return {
-        "command": args.command_line,
-        "budget": args.budget,
-        "seeds": args.seeds,
-        "package_versions": sorted({outcome.package_version for outcome in every}),
-        "git_commits": sorted({outcome.git_commit for outcome in every}),
-        "libraries": library_versions(),
+        **origin_of(runs, args),
         "problems": [
             {
                 "name": problem.name,
@@ -178,11 +171,6 @@ def _study(
             }
             for problem, baseline in zip(_PROBLEMS, baselines, strict=True)
         ],
-        "agents": {
-            agent: AGENTS.load(agent).hyperparameters.default()
-            for agent in dict.fromkeys(agent for agent, _, _ in runs)
-        },
-        "failures": failures_of((agent, outcomes) for agent, _, outcomes in runs),
         "runs": [
             {
                 "agent": agent,

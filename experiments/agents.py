@@ -32,10 +32,9 @@ from archgym_py.experiments.problems import Problem, add_run_options, names_of, 
 from archgym_py.experiments.tables import (
     add_readme_option,
     failure_lines,
-    failures_of,
     insert_table,
-    library_versions,
     markdown,
+    origin_of,
     publish,
     quantile,
 )
@@ -344,16 +343,9 @@ def _study(
             }
         )
     problems = {problem.name: problem for _, problem, _ in runs}
-    every = [outcome for _, _, outcomes in runs for outcome in outcomes if not outcome.error]
     return {
-        "command": args.command_line,
-        "budget": args.budget,
+        **origin_of(runs, args),
         "early": min(_EARLY, args.budget),
-        "seeds": args.seeds,
-        "package_versions": sorted({outcome.package_version for outcome in every}),
-        "git_commits": sorted({outcome.git_commit for outcome in every}),
-        "simulator_versions": sorted({outcome.simulator_version for outcome in every}),
-        "libraries": library_versions(),
         "problems": [
             {
                 "name": problem.name,
@@ -364,11 +356,6 @@ def _study(
             }
             for problem in problems.values()
         ],
-        "agents": {
-            agent: AGENTS.load(agent).hyperparameters.default()
-            for agent in dict.fromkeys(agent for agent, _, _ in runs)
-        },
-        "failures": failures_of((agent, outcomes) for agent, _, outcomes in runs),
         "runs": rows,
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,17 @@ from typing import Any
 import archgym_py
 from archgym_py.errors import ConfigError
 from archgym_py.experiments.campaign import Outcome
+from archgym_py.experiments.problems import Problem
 from archgym_py.files import write_text
+from archgym_py.registry import AGENTS
 
 __all__ = [
     "RESULTS",
     "add_readme_option",
     "failure_lines",
-    "failures_of",
     "insert_table",
-    "library_versions",
     "markdown",
+    "origin_of",
     "publish",
     "quantile",
     "study_text",
@@ -107,7 +108,7 @@ def insert_table(page: str, name: str, table: str) -> str:
     return f"{before}{begin}\n{table}\n{end}{after[1]}"
 
 
-def library_versions() -> dict[str, str]:
+def _library_versions() -> dict[str, str]:
     """Return the versions of this library and of those that agents use."""
     versions = {"archgym_py": archgym_py.__version__}
     for name in _LIBRARIES:
@@ -179,15 +180,43 @@ def publish(
     write(f"\ndata: {', '.join(map(str, targets))}")
 
 
-def failures_of(outcomes: Iterable[tuple[str, Sequence[Outcome]]]) -> dict[str, dict[str, Any]]:
-    """Return which agents failed: the number of runs, and the messages without repetition.
+def origin_of(
+    runs: Sequence[tuple[str, Problem, Sequence[Outcome]]], args: argparse.Namespace
+) -> dict[str, Any]:
+    """Return what a study says about where its rows come from.
 
     Args:
-        outcomes: An agent's name and some of its outcomes.
+        runs: Agents, problems and their outcomes, as `problems.run_seeds` returns them.
+        args: The options of `problems.add_run_options`, and the `command_line`.
+
+    Returns:
+        The command, budget and seeds; versions of this library, of its commit, of the simulators
+        and of the libraries below; the agents with their hyperparameters; and which of them failed.
     """
+    every = [outcome for _, _, outcomes in runs for outcome in outcomes if not outcome.error]
+    return {
+        "command": args.command_line,
+        "budget": args.budget,
+        "seeds": args.seeds,
+        "package_versions": sorted({outcome.package_version for outcome in every}),
+        "git_commits": sorted({outcome.git_commit for outcome in every}),
+        "simulator_versions": sorted({outcome.simulator_version for outcome in every}),
+        "libraries": _library_versions(),
+        "agents": {
+            agent: AGENTS.load(agent).hyperparameters.default()
+            for agent in dict.fromkeys(agent for agent, _, _ in runs)
+        },
+        "failures": _failures(runs),
+    }
+
+
+def _failures(
+    runs: Sequence[tuple[str, Problem, Sequence[Outcome]]],
+) -> dict[str, dict[str, Any]]:
+    """Return which agents failed: the number of runs, and the messages without repetition."""
     failures: dict[str, dict[str, Any]] = {}
-    for agent, runs in outcomes:
-        errors = [run.error for run in runs if run.error]
+    for agent, _, outcomes in runs:
+        errors = [outcome.error for outcome in outcomes if outcome.error]
         if errors:
             failed = failures.setdefault(agent, {"runs": 0, "messages": []})
             failed["runs"] += len(errors)

@@ -218,7 +218,7 @@ class AcceleratorSimulator:
         mapper = self._mapper(machine.dataflow)
 
         def map_one(layer: Layer) -> MappedLayer:
-            found = mapper.map(layer, machine.architecture)
+            found = mapper.map_feasible(layer, machine.architecture)
             cost = evaluate(layer, machine.architecture, found.mapping)
             return MappedLayer(layer, found.mapping, cost, found.optimal)
 

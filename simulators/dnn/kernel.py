@@ -48,7 +48,6 @@ N, G, M, C, P, Q, R, S = range(len(DIMS))
 WEIGHTS, INPUTS, OUTPUTS = range(len(TENSORS))
 N_DIMS = len(DIMS)
 N_TENSORS = len(TENSORS)
-N_AXES = 5
 
 READS, FILLS, UPDATES = range(3)
 """Places in the last axis of the counts."""
@@ -86,33 +85,25 @@ _inline: Any = njit(**{**_options, "_nrt": False, "forceinline": True})
 
 
 @_inline
-def _extent(t: Any, axis: Any, e: Any, coef: Any) -> Any:
-    """Extent of a box on an axis of a tensor: 1 + the sum of coef * (extent - 1)."""
-    if t == WEIGHTS:
-        return (
-            e[G]
-            if axis == 0
-            else e[M]
-            if axis == 1
-            else e[C]
-            if axis == 2
-            else (e[R] if axis == 3 else e[S])
-        )
-    if t == OUTPUTS:
-        return (
-            e[N]
-            if axis == 0
-            else e[G]
-            if axis == 1
-            else e[M]
-            if axis == 2
-            else (e[P] if axis == 3 else e[Q])
-        )
-    if axis == 3:
-        return 1 + coef[P] * (e[P] - 1) + coef[R] * (e[R] - 1)
-    if axis == 4:
-        return 1 + coef[Q] * (e[Q] - 1) + coef[S] * (e[S] - 1)
-    return e[N] if axis == 0 else e[G] if axis == 1 else e[C]
+def _columns(e: Any, coef: Any) -> Any:
+    """Columns of the inputs that a box of iterations with these extents touches."""
+    return 1 + coef[P] * (e[P] - 1) + coef[R] * (e[R] - 1)
+
+
+@_inline
+def _rows(e: Any, coef: Any) -> Any:
+    """Rows of the inputs that a box of iterations with these extents touches."""
+    return 1 + coef[Q] * (e[Q] - 1) + coef[S] * (e[S] - 1)
+
+
+@_inline
+def _extent(t: Any, d: Any, e: Any, coef: Any) -> Any:
+    """Extent of a box on the axis of a tensor that a dimension moves along."""
+    if t == INPUTS and (d == P or d == R):
+        return _columns(e, coef)
+    if t == INPUTS and (d == Q or d == S):
+        return _rows(e, coef)
+    return e[d]
 
 
 @_inline
@@ -122,9 +113,17 @@ def _volume(t: Any, e: Any, coef: Any) -> Any:
         return e[G] * e[M] * e[C] * e[R] * e[S]
     if t == OUTPUTS:
         return e[N] * e[G] * e[M] * e[P] * e[Q]
-    columns = 1 + coef[P] * (e[P] - 1) + coef[R] * (e[R] - 1)
-    rows = 1 + coef[Q] * (e[Q] - 1) + coef[S] * (e[S] - 1)
-    return e[N] * e[G] * e[C] * columns * rows
+    return e[N] * e[G] * e[C] * _columns(e, coef) * _rows(e, coef)
+
+
+@_inline
+def _held(keep: Any, e: Any, coef: Any) -> Any:
+    """Words of the tensors that a level keeps of a box of iterations with these extents."""
+    words = 0
+    for t in range(N_TENSORS):
+        if keep[t]:
+            words += _volume(t, e, coef)
+    return words
 
 
 @_inline
@@ -155,7 +154,7 @@ def _delivered(t: Any, e: Any, coef: Any, loops: Any, first: Any, count: Any) ->
                 axis = a
                 shift = loops[j, 2] * (coef[d] if t == INPUTS else 1)
                 moved = shift
-                extent = _extent(t, a, e, coef)
+                extent = _extent(t, d, e, coef)
                 fresh = volume // extent * min(extent, shift)
                 cost = fresh
         else:
@@ -252,11 +251,7 @@ def _verdict(levels: Any, spatial: Any, keep: Any, hardware: Any, outer: Any, co
                 used *= spatial[level, side, d]
             if used > hardware[level, H_FANOUT_X + side]:
                 return FANOUT_X + side, level
-        held = 0
-        for t in range(N_TENSORS):
-            if keep[level, t]:
-                held += _volume(t, outer[level + 1], coef)
-        if held > hardware[level, H_CAPACITY]:
+        if _held(keep[level], outer[level + 1], coef) > hardware[level, H_CAPACITY]:
             return CAPACITY, level
     return OK, 0
 
@@ -457,6 +452,33 @@ EVALUATED, COMPLETE = range(2)
 
 
 @_inline
+def _measure(
+    levels: Any,
+    coef: Any,
+    macs: Any,
+    keep: Any,
+    hardware: Any,
+    mac_pj: Any,
+    subtract: Any,
+    spatial: Any,
+    temporal: Any,
+    order: Any,
+    fan: Any,
+    inner: Any,
+    outer: Any,
+    loops: Any,
+    starts: Any,
+    counts: Any,
+    sizes: Any,
+) -> Any:
+    count = _nest(levels, spatial, temporal, order, fan, inner, outer, loops, starts)
+    _traffic(
+        levels, keep, coef, subtract, fan, inner, outer, loops, starts, count, counts, sizes
+    )  # fmt: skip
+    return _cost(levels, macs, mac_pj, hardware, count, loops, counts, sizes)
+
+
+@_inline
 def _better(goal: Any, cycles: Any, energy: Any, best: Any) -> Any:
     """Return whether a cost is lexicographically below the best so far."""
     if goal == DELAY:
@@ -478,11 +500,7 @@ def _fits(
             extents[d] *= spatial[level, 0, d] * spatial[level, 1, d] * temporal[level, d]
         if hardware[level, H_CAPACITY] == np.inf:
             continue
-        held = 0
-        for t in range(N_TENSORS):
-            if keep[level, t]:
-                held += _volume(t, extents, coef)
-        if held > hardware[level, H_CAPACITY]:
+        if _held(keep[level], extents, coef) > hardware[level, H_CAPACITY]:
             return False
     return True
 
@@ -623,15 +641,9 @@ def search_all(
                 mask[level] = _looped(temporal, level)
                 order[level] = orders[distinct[level, mask[level], 0]]
             while True:
-                count = _nest(
-                    levels, spatial, temporal, order, fan, inner, outer, loops, starts
-                )  # fmt: skip
-                _traffic(
-                    levels, keep, coef, subtract, fan, inner, outer, loops, starts, count, counts,
-                    sizes,
-                )  # fmt: skip
-                cycles, energy = _cost(
-                    levels, macs, mac_pj, hardware, count, loops, counts, sizes
+                cycles, energy = _measure(
+                    levels, coef, macs, keep, hardware, mac_pj, subtract, spatial, temporal, order,
+                    fan, inner, outer, loops, starts, counts, sizes,
                 )  # fmt: skip
                 evaluated += 1
                 nodes += NODES_OF_EVALUATION
@@ -675,33 +687,6 @@ def _smallest_prime(number: Any) -> Any:
             return p
         p += 1
     return number
-
-
-@_inline
-def _measure(
-    levels: Any,
-    coef: Any,
-    macs: Any,
-    keep: Any,
-    hardware: Any,
-    mac_pj: Any,
-    subtract: Any,
-    spatial: Any,
-    temporal: Any,
-    order: Any,
-    fan: Any,
-    inner: Any,
-    outer: Any,
-    loops: Any,
-    starts: Any,
-    counts: Any,
-    sizes: Any,
-) -> Any:
-    count = _nest(levels, spatial, temporal, order, fan, inner, outer, loops, starts)
-    _traffic(
-        levels, keep, coef, subtract, fan, inner, outer, loops, starts, count, counts, sizes
-    )  # fmt: skip
-    return _cost(levels, macs, mac_pj, hardware, count, loops, counts, sizes)
 
 
 @njit(**_options)

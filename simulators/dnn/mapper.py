@@ -140,6 +140,10 @@ class Mapper:
             ConfigError: If the architecture does not have the levels of the template.
         """
         self.check_feasible(layer, architecture)
+        return self.map_feasible(layer, architecture)
+
+    def map_feasible(self, layer: Layer, architecture: Architecture) -> Found:
+        """Find the best mapping of a layer that `check_feasible` has accepted; see `map`."""
         hardware = hardware_table(architecture)
         prices = np.array([architecture.compute.mac_pj])
         shape = repr(layer.shape_key).encode()

@@ -83,16 +83,8 @@ class MappingSimulator:
     Args:
         workload: The network: a name, the path of a file, one of its layers ("resnet18/layer1") or
             a mapping; see `networks.as_network`.
-        array_x: PEs in X; this and the following arguments are those of `array_architecture`.
-        array_y: PEs in Y.
-        l1_words: Words that the memory of a PE holds.
-        l2_words: Words that the shared memory holds.
-        l1_bandwidth: Words per cycle that an L1 reads, and as many that it writes.
-        l2_bandwidth: Words per cycle that L2 reads, and as many that it writes.
-        dram: Kind of DRAM.
-        dram_channels: Channels or stacks of it.
-        precision: Number format.
         clock_mhz: Clock, in MHz.
+        **hardware: Other arguments of `array_architecture`.
 
     Attributes:
         network: The network.
@@ -118,31 +110,12 @@ class MappingSimulator:
         self,
         workload: str | os.PathLike[str] | Mapping[str, Any] = "resnet18/layer1",
         *,
-        array_x: int = 32,
-        array_y: int = 32,
-        l1_words: int = 256,
-        l2_words: int = 65536,
-        l1_bandwidth: float = 4.0,
-        l2_bandwidth: float = 64.0,
-        dram: str = "LPDDR4",
-        dram_channels: int = 1,
-        precision: str = "int16",
         clock_mhz: float = 200.0,
+        **hardware: Any,
     ) -> None:
         self.network = as_network(workload)
         self.version = f"{_MODEL_VERSION}+{self.network.fingerprint}"
-        self.architecture = array_architecture(
-            array_x=array_x,
-            array_y=array_y,
-            l1_words=l1_words,
-            l2_words=l2_words,
-            l1_bandwidth=l1_bandwidth,
-            l2_bandwidth=l2_bandwidth,
-            dram=dram,
-            dram_channels=dram_channels,
-            precision=precision,
-            clock_mhz=clock_mhz,
-        )
+        self.architecture = array_architecture(clock_mhz=clock_mhz, **hardware)
         self._clock_mhz = float(clock_mhz)
         layers = layer_mappings(self.network.layers, self.architecture)
         self.space = mapping_space(layers)
