@@ -72,5 +72,5 @@ $(LIGHT): $(INSTALL_INPUTS) | $(BIN)/python
 	@touch $@
 
 $(FULL): $(INSTALL_INPUTS) | $(BIN)/python
-	$(PIP) install --quiet -c constraints.txt -e '.[agents,onnx,report,dev]'
+	$(PIP) install --quiet -c constraints.txt -e '.[agents,onnx,optimum,report,dev]'
 	@touch $(LIGHT) $@

@@ -25,6 +25,8 @@ class EnvEntry:
         vector_entry_point: The same for the batched form, None where there is none.
         doc: One line that says what is designed.
         kwargs: Keyword arguments given to both unless `gymnasium.make` overrides them.
+        is_design: Whether it is a `DesignEnv`, in which design agents search; otherwise a policy
+            makes decisions in it while time passes.
     """
 
     id: str
@@ -32,9 +34,22 @@ class EnvEntry:
     vector_entry_point: str | None
     doc: str
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+    is_design: bool = True
 
 
 ENVS: tuple[EnvEntry, ...] = (
+    EnvEntry(
+        "ArchGym/ARVRSoC-v0",
+        "archgym_py.envs.arvr_soc:ARVRSoCEnv",
+        "archgym_py.envs.arvr_soc:ARVRSoCVectorEnv",
+        "a system on a chip for augmented or virtual reality; a step is a design",
+    ),
+    EnvEntry(
+        "ArchGym/ARVRSoCSequential-v0",
+        "archgym_py.envs.arvr_soc:ARVRSoCSequentialEnv",
+        None,
+        "a system on a chip for augmented or virtual reality; a step is the value of one parameter",
+    ),
     EnvEntry(
         "ArchGym/DNNAccelerator-v0",
         "archgym_py.envs.dnn:DNNAcceleratorEnv",

@@ -105,12 +105,14 @@ EXPERIMENTS = Registry(
     {
         "accelerators": "archgym_py.experiments.accelerators:AcceleratorsExperiment",
         "agents": "archgym_py.experiments.agents:AgentsExperiment",
+        "arvr": "archgym_py.experiments.arvr:ARVRExperiment",
         "defaults": "archgym_py.experiments.defaults:DefaultsExperiment",
     },
 )
 SIMULATORS = Registry(
     "simulator",
     {
+        "arvr_soc": "archgym_py.simulators.soc.arvr:ARVRSimulator",
         "dnn": "archgym_py.simulators.dnn.accelerator:AcceleratorSimulator",
         "dnn_mapping": "archgym_py.simulators.dnn.mapping_search:MappingSimulator",
         "dram": "archgym_py.simulators.dram.model:DRAMSimulator",

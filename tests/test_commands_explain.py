@@ -229,7 +229,7 @@ def test_infeasible_designs(capsys: pytest.CaptureFixture[str]) -> None:
 def test_environments_that_do_not_explain(capsys: pytest.CaptureFixture[str]) -> None:
     message = refused(capsys, TOY)
     assert f"{TOY}: its simulator 'toy' does not explain designs. Take an environment" in message
-    assert "of one that does: 'dnn', 'dnn_mapping', 'systolic'." in message
+    assert "of one that does: 'arvr_soc', 'dnn', 'dnn_mapping', 'systolic'." in message
 
 
 def test_a_design_or_a_run(capsys: pytest.CaptureFixture[str]) -> None:

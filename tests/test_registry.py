@@ -20,7 +20,7 @@ def test_names_are_sorted_and_loaded_on_demand() -> None:
 def test_unknown_names_are_refused_with_a_remedy() -> None:
     with pytest.raises(UnknownNameError, match=r"unknown agent 'genetc'. Did you mean 'genetic'\?"):
         AGENTS.load("genetc")
-    known = "dnn, dnn_mapping, dram, systolic, toy"
+    known = ", ".join(SIMULATORS.names())
     with pytest.raises(UnknownNameError, match=f"unknown simulator 'x'. Known: {known}"):
         SIMULATORS.load("x")
 
