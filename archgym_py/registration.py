@@ -87,6 +87,32 @@ ENVS: tuple[EnvEntry, ...] = (
         "a DRAM memory controller; a step is the value of one parameter",
     ),
     EnvEntry(
+        "ArchGym/SoCDesign-v0",
+        "archgym_py.envs.soc_design:SoCDesignEnv",
+        "archgym_py.envs.soc_design:SoCDesignVectorEnv",
+        "a system on a chip for a mix of jobs; a step is a design",
+    ),
+    EnvEntry(
+        "ArchGym/SoCDesignSequential-v0",
+        "archgym_py.envs.soc_design:SoCDesignSequentialEnv",
+        None,
+        "a system on a chip for a mix of jobs; a step is the value of one parameter",
+    ),
+    EnvEntry(
+        "ArchGym/SoCFrequency-v0",
+        "archgym_py.envs.soc_scheduler:SoCFrequencyEnv",
+        None,
+        "the frequencies of a SoC while jobs run; a step is a period of time",
+        is_design=False,
+    ),
+    EnvEntry(
+        "ArchGym/SoCScheduler-v0",
+        "archgym_py.envs.soc_scheduler:SoCSchedulerEnv",
+        "archgym_py.envs.soc_scheduler:SoCSchedulerVectorEnv",
+        "a schedule on a SoC; a step places a task that is ready",
+        is_design=False,
+    ),
+    EnvEntry(
         "ArchGym/SystolicArray-v0",
         "archgym_py.envs.systolic:SystolicArrayEnv",
         "archgym_py.envs.systolic:SystolicArrayVectorEnv",

@@ -107,6 +107,7 @@ EXPERIMENTS = Registry(
         "agents": "archgym_py.experiments.agents:AgentsExperiment",
         "arvr": "archgym_py.experiments.arvr:ARVRExperiment",
         "defaults": "archgym_py.experiments.defaults:DefaultsExperiment",
+        "scheduling": "archgym_py.experiments.scheduling:SchedulingExperiment",
     },
 )
 SIMULATORS = Registry(
@@ -116,6 +117,7 @@ SIMULATORS = Registry(
         "dnn": "archgym_py.simulators.dnn.accelerator:AcceleratorSimulator",
         "dnn_mapping": "archgym_py.simulators.dnn.mapping_search:MappingSimulator",
         "dram": "archgym_py.simulators.dram.model:DRAMSimulator",
+        "soc": "archgym_py.simulators.soc.design:SoCDesignSimulator",
         "systolic": "archgym_py.simulators.dnn.systolic_array:SystolicSimulator",
         "toy": "archgym_py.simulators.toy:ToySimulator",
     },

@@ -123,6 +123,12 @@ def make_env(env_id: str, kwargs: Mapping[str, Any] | None = None) -> DesignEnv:
     """
     arguments = dict(kwargs or {})
     spec = _find_spec(env_id)
+    if any(entry.id == spec.id and not entry.is_design for entry in ENVS):
+        raise ConfigError(
+            f"{env_id} is no design environment: its steps are decisions while time passes, so "
+            f"that design agents cannot search in it. Train a policy on "
+            f"gymnasium.make({env_id!r}); `archgym experiment scheduling` does so."
+        )
     known = _parameters(spec)
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
         for name in arguments:

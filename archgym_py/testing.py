@@ -10,24 +10,19 @@ its tables.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
-import multiprocessing
-import os
 import random
 import sys
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.utils.env_checker import check_env as gymnasium_check_env
 from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.vector import AutoresetMode
 
@@ -46,8 +41,10 @@ from archgym_py.evaluator import MemoryRecorder, Trial
 from archgym_py.registry import AGENTS
 from archgym_py.simulator import BatchSimulator, Evaluation, Metric, Simulator, Status
 from archgym_py.space import Choice, Design, Integer, Ordinal, ParameterSpace, Real, Value
+from archgym_py.testing_control import check_control_env
+from archgym_py.testing_parts import bad_actions, check_api, in_new_process, raises, require
 
-__all__ = ["check_agent", "check_env", "check_simulator"]
+__all__ = ["check_agent", "check_control_env", "check_env", "check_simulator"]
 
 TOY_ENV = "archgym_py:ArchGym/Toy-v0"
 """The environment that agents are checked on; its simulator knows its optimum."""
@@ -79,12 +76,12 @@ def check_simulator(
         AssertionError: If a check fails.
     """
     who = f"simulator {simulator.name!r}"
-    _require(bool(simulator.name and simulator.version), f"{who} needs a name and a version.")
+    require(bool(simulator.name and simulator.version), f"{who} needs a name and a version.")
     names = [metric.name for metric in simulator.metrics]
-    _require(bool(names), f"{who} declares no metric.")
-    _require(len(set(names)) == len(names), f"{who} declares a metric twice: {names}.")
+    require(bool(names), f"{who} declares no metric.")
+    require(len(set(names)) == len(names), f"{who} declares a metric twice: {names}.")
     for metric in simulator.metrics:
-        _require(bool(metric.unit), f"{who}: metric {metric.name!r} needs a unit, '1' for counts.")
+        require(bool(metric.unit), f"{who}: metric {metric.name!r} needs a unit, '1' for counts.")
 
     rng = np.random.default_rng(seed)
     designs = [space.default()]
@@ -95,7 +92,7 @@ def check_simulator(
     ]
     first = [_evaluate(simulator, d, s) for d, s in zip(designs, seeds, strict=True)]
     default = first[0]
-    _require(
+    require(
         default.status is Status.OK,
         f"{who}: the default design is the baseline and must be feasible, but it is "
         f"{default.status}: {default.message}",
@@ -109,7 +106,7 @@ def check_simulator(
         )
     if isinstance(simulator, BatchSimulator):
         batch = simulator.evaluate_batch([dict(design) for design in designs], seeds=seeds)
-        _require(
+        require(
             len(batch) == len(designs),
             f"{who}: evaluate_batch gives {len(batch)} evaluations for {len(designs)} designs.",
         )
@@ -132,29 +129,29 @@ def _evaluate(simulator: Simulator, design: Design, seed: int) -> Evaluation:
             f"simulator {simulator.name!r} raises {type(error).__name__}: {error} on {design}. "
             f"Raise a SimulatorError where a design cannot be evaluated."
         ) from error
-    _require(given == design, f"simulator {simulator.name!r} changes the design {design}.")
+    require(given == design, f"simulator {simulator.name!r} changes the design {design}.")
     return evaluation
 
 
 def _check_evaluation(
     who: str, metrics: Sequence[Metric], design: Design, evaluation: Evaluation
 ) -> None:
-    _require(
+    require(
         evaluation.status is not Status.CRASHED,
         f"{who} crashes on {design}: {evaluation.message}",
     )
     if evaluation.status is not Status.OK:
-        _require(bool(evaluation.message), f"{who} does not say why {design} failed.")
+        require(bool(evaluation.message), f"{who} does not say why {design} failed.")
         return
     declared = {metric.name for metric in metrics}
-    _require(
+    require(
         set(evaluation.metrics) == declared,
         f"{who} declares the metrics {sorted(declared)}, but reports "
         f"{sorted(evaluation.metrics)} for {design}.",
     )
     for metric in metrics:
         value = evaluation.metrics[metric.name]
-        _require(
+        require(
             metric.low <= value <= metric.high,
             f"{who}: {metric.name} is {value} for {design}, outside its declared bounds "
             f"[{metric.low}, {metric.high}].",
@@ -162,7 +159,7 @@ def _check_evaluation(
 
 
 def _require_same(what: str, design: Design, one: Evaluation, other: Evaluation) -> None:
-    _require(
+    require(
         one.status is other.status and dict(one.metrics) == dict(other.metrics),
         f"{what}: {design} gives {one} and then {other}.",
     )
@@ -191,34 +188,25 @@ def check_env(env_id: str, **kwargs: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         env = gym.make(env_id, **kwargs).unwrapped
-        _require(isinstance(env, DesignEnv), f"{env_id} must derive from DesignEnv.")
+        require(isinstance(env, DesignEnv), f"{env_id} must derive from DesignEnv.")
         space, actions = cast(DesignEnv, env).space, cast(DesignEnv, env).actions
         env.close()
         for action in actions:
             if action != "box" and math.isinf(space.size):
-                with _raises(SpaceError, f"{env_id}: action={action!r} in a continuous space"):
+                with raises(SpaceError, f"{env_id}: action={action!r} in a continuous space"):
                     gym.make(env_id, action=action, **kwargs)
                 continue
-            _check_env_api(env_id, {**kwargs, "action": action})
+            check_api(partial(_make, env_id, {**kwargs, "action": action}))
             _check_rollout(env_id, {**kwargs, "action": action})
             _check_bad_actions(env_id, {**kwargs, "action": action})
             if spec.vector_entry_point is not None:
                 _check_vector(env_id, {**kwargs, "action": action})
-        with _raises(ConfigError, f"{env_id}: action='nonsense'"):
+        with raises(ConfigError, f"{env_id}: action='nonsense'"):
             gym.make(env_id, action="nonsense", **kwargs)
 
 
 def _make(env_id: str, kwargs: Mapping[str, Any]) -> DesignEnv:
     return cast(DesignEnv, gym.make(env_id, **kwargs).unwrapped)
-
-
-def _check_env_api(env_id: str, kwargs: Mapping[str, Any]) -> None:
-    gymnasium_check_env(_make(env_id, kwargs))
-    if importlib.util.find_spec("stable_baselines3") is not None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("default")  # what its import warns of is not about the env
-            from stable_baselines3.common.env_checker import check_env as sb3_check_env
-        sb3_check_env(_make(env_id, kwargs))
 
 
 def _check_rollout(env_id: str, kwargs: Mapping[str, Any], designs: int = 16) -> None:
@@ -227,25 +215,25 @@ def _check_rollout(env_id: str, kwargs: Mapping[str, Any], designs: int = 16) ->
     one.action_space.seed(0)
     steps = len(one.space.parameters) if isinstance(one, SequentialDesignEnv) else 1
     for _ in range(designs):
-        _require(
+        require(
             data_equivalence(one.reset(seed=0), other.reset(seed=0), exact=True),
             f"{env_id}: two resets with the same seed differ.",
         )
         for step in range(1, steps + 1):
             action = one.action_space.sample()
             result, twin = one.step(action), other.step(action)
-            _require(
+            require(
                 data_equivalence(result, twin, exact=True),
                 f"{env_id}: the action {action} gives {result} in one environment and {twin} in "
                 f"another.",
             )
             observation, reward, terminated, truncated, info = result
-            _require(
+            require(
                 observation in one.observation_space,
                 f"{env_id}: {observation} is not in {one.observation_space}.",
             )
-            _require(not truncated, f"{env_id} truncates; the end of a design is `terminated`.")
-            _require(
+            require(not truncated, f"{env_id} truncates; the end of a design is `terminated`.")
+            require(
                 terminated is (step == steps),
                 f"{env_id}: terminated is {terminated} after {step} of {steps} steps.",
             )
@@ -256,26 +244,26 @@ def _check_rollout(env_id: str, kwargs: Mapping[str, Any], designs: int = 16) ->
 
 def _check_outcome(env_id: str, env: DesignEnv, reward: float, info: Mapping[str, Any]) -> None:
     expected = ["design", "key", "status", "message", "metrics"]
-    _require(list(info) == expected, f"{env_id}: info has {list(info)}, expected {expected}.")
+    require(list(info) == expected, f"{env_id}: info has {list(info)}, expected {expected}.")
     env.space.validate(info["design"])
-    _require(
+    require(
         info["key"] == env.space.key(info["design"]),
         f"{env_id}: info has the key of another design.",
     )
     objective = env.objective
     if Status(info["status"]) is Status.OK:
-        _require(
+        require(
             list(info["metrics"]) == [metric.name for metric in env.simulator.metrics],
             f"{env_id}: info has the metrics {list(info['metrics'])}.",
         )
-        _require(
+        require(
             objective.failure_reward < objective.reward_low <= reward <= objective.reward_high,
             f"{env_id}: reward {reward} is outside "
             f"[{objective.reward_low}, {objective.reward_high}].",
         )
     else:
-        _require(bool(info["message"]), f"{env_id}: {info['status']} without a message.")
-        _require(
+        require(bool(info["message"]), f"{env_id}: {info['status']} without a message.")
+        require(
             reward == objective.failure_reward and not info["metrics"],
             f"{env_id}: a failure has the reward {reward} and the metrics {info['metrics']}.",
         )
@@ -285,27 +273,11 @@ def _check_bad_actions(env_id: str, kwargs: Mapping[str, Any]) -> None:
     env = _make(env_id, kwargs)
     env.reset(seed=0)
     spent = env.evaluator.spent
-    for action in _bad_actions(env.action_space):
-        with _raises(ActionError, f"{env_id}: the action {action!r}"):
+    for action in bad_actions(env.action_space):
+        with raises(ActionError, f"{env_id}: the action {action!r}"):
             env.step(action)
-        _require(env.evaluator.spent == spent, f"{env_id} counts the illegal action {action!r}.")
+        require(env.evaluator.spent == spent, f"{env_id} counts the illegal action {action!r}.")
     env.close()
-
-
-def _bad_actions(space: gym.Space[Any]) -> list[Any]:
-    if isinstance(space, gym.spaces.Discrete):
-        return [int(space.n), -1, 0.0, math.nan, True, [0], "0", None]
-    legal = np.zeros(space.shape or (), space.dtype)
-    bad: list[Any] = [legal[:-1], np.append(legal, legal[:1]), legal.reshape(1, -1), 0, "0", None]
-    wrong = [math.nan, math.inf, 1.5, -1.5]
-    if isinstance(space, gym.spaces.MultiDiscrete):
-        bad += [legal.astype(np.float64), legal.astype(np.bool_), space.nvec.copy()]
-        wrong = [-1]
-    for number in wrong:
-        action = legal.copy()
-        action[-1] = number
-        bad.append(action)
-    return bad
 
 
 def _check_vector(env_id: str, kwargs: Mapping[str, Any], num_envs: int = 4) -> None:
@@ -318,12 +290,12 @@ def _check_vector(env_id: str, kwargs: Mapping[str, Any], num_envs: int = 4) -> 
         vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP},
         **kwargs,
     )
-    _require(
+    require(
         isinstance(batched, DesignVectorEnv),
         f"{env_id}: the vector form must derive from DesignVectorEnv.",
     )
     batched = cast(DesignVectorEnv, batched)
-    _require(
+    require(
         batched.metadata.get("autoreset_mode") is AutoresetMode.SAME_STEP,
         f"{env_id}: the autoreset mode of the vector form must be SAME_STEP; any other wastes "
         f"every second action.",
@@ -334,12 +306,12 @@ def _check_vector(env_id: str, kwargs: Mapping[str, Any], num_envs: int = 4) -> 
         "single_action_space",
         "single_observation_space",
     ):
-        _require(
+        require(
             getattr(batched, name) == getattr(single, name),
             f"{env_id}: {name} of the vector form is {getattr(batched, name)}, of single "
             f"environments {getattr(single, name)}.",
         )
-    _require(
+    require(
         data_equivalence(batched.reset(seed=0), single.reset(seed=0), exact=True),
         f"{env_id}: reset of the vector form differs from single environments.",
     )
@@ -348,16 +320,16 @@ def _check_vector(env_id: str, kwargs: Mapping[str, Any], num_envs: int = 4) -> 
     for _ in range(steps):
         actions = batched.action_space.sample()
         one, other = batched.step(actions), single.step(actions)
-        _require(
+        require(
             data_equivalence(one, other, exact=True),
             f"{env_id}: the actions {actions} give {one} in the vector form and {other} in single "
             f"environments.",
         )
-    _require(
+    require(
         batched.evaluator.spent == steps * num_envs,
         f"{env_id}: {steps} steps of {num_envs} designs count as {batched.evaluator.spent}.",
     )
-    with _raises(ActionError, f"{env_id}: {num_envs - 1} actions for {num_envs} environments"):
+    with raises(ActionError, f"{env_id}: {num_envs - 1} actions for {num_envs} environments"):
         batched.step(actions[:-1])
     batched.close()
     single.close()
@@ -391,8 +363,8 @@ def check_agent(agent: str | type[Agent], **hyperparameters: Value) -> None:
     cls: type[Agent] = AGENTS.load(agent) if isinstance(agent, str) else agent
     who = f"agent {cls.name!r}"
     if isinstance(agent, str):
-        _require(cls.name == agent, f"{who} is registered as {agent!r}.")
-    _require(bool(cls.doc), f"{who} needs a line of documentation in `doc`.")
+        require(cls.name == agent, f"{who} is registered as {agent!r}.")
+    require(bool(cls.doc), f"{who} needs a line of documentation in `doc`.")
 
     arguments = {**cls.example, **hyperparameters}
 
@@ -432,7 +404,7 @@ def _search(
         make(env.space, seed).run(env)
     except (BudgetExhausted, DesignError) as error:
         raise AssertionError(f"{who} with a budget of {budget}: {error}") from error
-    _require(
+    require(
         evaluator.spent == budget,
         f"{who} returns after {evaluator.spent} of {budget} designs.",
     )
@@ -447,9 +419,9 @@ def _check_refusals(
     who: str, cls: type[Agent], make: _Maker, arguments: Mapping[str, Value]
 ) -> None:
     toy = _make(TOY_ENV, {})
-    with _raises(ConfigError, f"{who}: an unknown hyperparameter"):
+    with raises(ConfigError, f"{who}: an unknown hyperparameter"):
         cls(toy.space, seed=0, no_such_hyperparameter=1, **arguments)
-    with _raises(ConfigError, f"{who}: an environment without a budget"):
+    with raises(ConfigError, f"{who}: an environment without a budget"):
         make(toy.space).run(toy)
 
 
@@ -476,7 +448,7 @@ def _check_encoding(who: str, make: _Maker, draws: int = 4000) -> None:
         size = cast(int, parameter.cardinality)
         for value in map(parameter.value_at, range(size)):
             # A quarter of its fair share would be chance in less than one case of a million.
-            _require(
+            require(
                 counts[value] >= draws / size / 2 / 4,
                 f"{who}: its encoding gives {parameter.name} = {value!r} in {counts[value]} of "
                 f"{draws} designs; each of the {size} values must be about as likely.",
@@ -496,18 +468,18 @@ def _check_other_forms(who: str, make: _Maker, budget: int = 40) -> None:
 def _check_samples(who: str, make: _Maker, env: DesignEnv, budget: int = 100) -> None:
     states = _global_random_states()
     expected = _keys(_search(who, make, env, budget))
-    _require(
+    require(
         _global_random_states() == states,
         f"{who} changes a global random state: seed a generator of its own, or restore it.",
     )
     again = _keys(_search(who, make, env, budget))
-    _require(again == expected, f"{who}: the same seed gives other samples in a second run.")
+    require(again == expected, f"{who}: the same seed gives other samples in a second run.")
     other = _keys(_search(who, make, env, budget, seed=1))
-    _require(other != expected, f"{who}: another seed gives the same samples.")
+    require(other != expected, f"{who}: another seed gives the same samples.")
     if isinstance(make(env.space), AskTellAgent):
         for size in (1, 5):
             cut = _cut_keys(who, cast(AskTellAgent, make(env.space)), env, budget, size)
-            _require(cut == expected, f"{who}: asked for {size} at a time it gives other samples.")
+            require(cut == expected, f"{who}: asked for {size} at a time it gives other samples.")
 
 
 def _global_random_states() -> list[bytes]:
@@ -527,17 +499,8 @@ def _check_new_process(
     budget: int = 100,
 ) -> None:
     expected = _keys(_search(who, make, env, budget))
-    # A new interpreter has another hash seed and none of this one's global state.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, context, initializer=_use_one_thread) as pool:
-        spawned = pool.submit(_spawned_keys, cls, dict(hyperparameters), budget).result()
-    _require(spawned == expected, f"{who}: the same seed gives other samples in a new process.")
-
-
-def _use_one_thread() -> None:
-    """Make the numerical libraries, which are not loaded yet, use one thread."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"
+    spawned = in_new_process(_spawned_keys, cls, dict(hyperparameters), budget)
+    require(spawned == expected, f"{who}: the same seed gives other samples in a new process.")
 
 
 def _spawned_keys(cls: type[Agent], hyperparameters: dict[str, Value], budget: int) -> list[str]:
@@ -555,7 +518,7 @@ def _cut_keys(who: str, agent: AskTellAgent, env: DesignEnv, budget: int, size: 
     while remaining := evaluator.remaining:
         wanted = min(size, remaining)
         designs = agent.ask(wanted)
-        _require(1 <= len(designs) <= wanted, f"{who}: ask({wanted}) gives {len(designs)} designs.")
+        require(1 <= len(designs) <= wanted, f"{who}: ask({wanted}) gives {len(designs)} designs.")
         trials = evaluator.evaluate_batch(designs)
         agent.tell(trials)
         keys += _keys(trials)
@@ -566,7 +529,7 @@ def _check_resume(who: str, make: _Maker, env: DesignEnv, budget: int = 100) -> 
     whole = _search(who, make, env, budget)
     for done in (1, 50, 99, budget):
         rest = _search(who, make, env, budget, history=whole[:done])
-        _require(
+        require(
             _keys(rest) == _keys(whole[done:]),
             f"{who}: resumed after {done} designs it continues to other samples.",
         )
@@ -599,12 +562,12 @@ def _check_failures(who: str, make: _Maker, toy: DesignEnv, budget: int = 150) -
         return DesignEnv(toy.space, simulator, toy.objective.name, baseline=toy.baseline)
 
     trials = _search(who, make, env(0.3, InfeasibleDesign), budget)
-    _require(
+    require(
         any(trial.status is Status.OK for trial in trials),
         f"{who} finds no feasible design where 30 % fail.",
     )
     trials = _search(who, make, env(1.0, RuntimeError), budget)
-    _require(
+    require(
         all(trial.status is not Status.OK for trial in trials),
         f"{who}: a simulator that always crashes gave a feasible trial.",
     )
@@ -642,7 +605,7 @@ def _check_awkward_spaces(who: str, make: _Maker, budget: int = 60) -> None:
     except SpaceError as error:
         # An agent may be unable to search a continuum, if it says so.
         for word in ("'x'", "levels"):
-            _require(
+            require(
                 word in str(error),
                 f"{who} refuses a continuous parameter with {str(error)!r}, which must name the "
                 f"parameter and the remedy (levels=N).",
@@ -657,30 +620,8 @@ def _check_toy_solved(who: str, make: _Maker, toy: DesignEnv) -> None:
     for seed in range(3):
         trials = _search(who, make, toy, TOY_BUDGET, seed=seed)
         best = max(trial.reward for trial in trials)
-        _require(
+        require(
             best >= goal,
             f"{who} with seed {seed} reaches a reward of {best:.3f} on the toy in {TOY_BUDGET} "
             f"designs, less than {goal:.3f}, which is halfway from the default to the optimum.",
         )
-
-
-# ---- parts of the above ------------------------------------------------------------------------
-
-
-def _require(condition: bool, message: str) -> None:
-    """Raise an `AssertionError` unless a condition holds; unlike `assert` also under -O."""
-    if not condition:
-        raise AssertionError(message)
-
-
-@contextmanager
-def _raises(expected: type[Exception], what: str) -> Iterator[None]:
-    try:
-        yield
-    except expected:
-        return
-    except Exception as error:
-        raise AssertionError(
-            f"{what} must raise {expected.__name__}, but raises {type(error).__name__}: {error}"
-        ) from error
-    raise AssertionError(f"{what} must raise {expected.__name__}, but is accepted.")

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
 from archgym_py.environment import DesignEnv
-from archgym_py.simulator import Evaluation, Simulator
+from archgym_py.errors import ConfigError
+from archgym_py.simulator import Evaluation, Simulator, Status
 from archgym_py.space import Design, ParameterSpace
 
 __all__ = ["BudgetedEnv"]
@@ -43,8 +44,19 @@ class BudgetedEnv(DesignEnv):
 
     @property
     def baseline(self) -> Mapping[str, float]:
-        """Metrics of the reference design, unless others were given."""
+        """Metrics of the reference design, unless others were given.
+
+        Raises:
+            ConfigError: If the reference design does not work.
+        """
         if self._baseline is None:
             simulator = cast(_Budgeted, self.simulator)
-            self._baseline = dict(simulator.evaluate_unbudgeted(self._reference).metrics)
+            evaluation = simulator.evaluate_unbudgeted(self._reference)
+            if evaluation.status is not Status.OK:
+                raise ConfigError(
+                    f"the default design is what others are compared with and must work but for "
+                    f"the budgets, but it is {evaluation.status}: {evaluation.message} Give the "
+                    f"metrics of another one as baseline."
+                )
+            self._baseline = dict(evaluation.metrics)
         return self._baseline

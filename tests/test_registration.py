@@ -12,12 +12,12 @@ from archgym_py.registration import ENVS, EnvEntry, register_all
 @pytest.mark.parametrize("entry", ENVS, ids=lambda entry: entry.id)
 def test_entry_points_load_and_agree(entry: EnvEntry) -> None:
     env = gym.make(entry.id)
-    assert isinstance(env.unwrapped, DesignEnv)
+    assert isinstance(env.unwrapped, DesignEnv) is entry.is_design
     assert env.unwrapped.spec is not None
     assert env.unwrapped.spec.id == entry.id
     if entry.vector_entry_point is not None:
         envs = gym.make_vec(entry.id, num_envs=2)
-        assert isinstance(envs, DesignVectorEnv)
+        assert isinstance(envs, DesignVectorEnv) is entry.is_design
         assert envs.single_action_space == env.action_space
         envs.close()
     env.close()

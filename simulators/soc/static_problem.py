@@ -18,6 +18,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -126,13 +127,10 @@ class StaticProblem:
 
     def delays(self, volume: float) -> list[list[float]]:
         """Return how long a volume takes from each PE to each in µs, as [from][to]."""
-        return [
-            [
-                0.0 if p == q else transfer_time(volume, float(self.bandwidth[p, q]))
-                for q in range(self.n_pes)
-            ]
-            for p in range(self.n_pes)
-        ]
+        with np.errstate(divide="ignore"):
+            delays = volume / self.bandwidth if volume else np.zeros_like(self.bandwidth)
+        np.fill_diagonal(delays, 0.0)
+        return cast(list[list[float]], delays.tolist())
 
 
 def transfer_time(volume: float, bandwidth: float) -> float:

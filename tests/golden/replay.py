@@ -2,6 +2,7 @@
 
     python tests/golden/replay.py dram DIR [--verbose]
     python tests/golden/replay.py dnn DIR... [--verbose]
+    python tests/golden/replay.py soc FILE... [--verbose]
     python tests/golden/replay.py sample SRC DST [--kind dram] [--seed 0]
 
 `dram` replays a folder of DRAMSys runs: `golden.csv` with a row for each run, `traces/` and
@@ -13,8 +14,11 @@ reference, then whether that is within the tolerances. The exit code is 0 if it 
 `dnn` does the same with folders of runs of the tools for DNN accelerators, in one table
 `golden.csv` each, which may be gzipped; see `replay_dnn`.
 
-`sample` copies a small part of such a folder, chosen by a rule and a seed; see `choose_sample`
-here and in `replay_dnn`.
+`soc` does the same with files of runs of the SoC simulators, JSON that may be gzipped; see
+`replay_soc`.
+
+`sample` copies a small part of such a folder or file, chosen by a rule and a seed; see
+`choose_sample` here, in `replay_dnn` and in `replay_soc`.
 """
 
 from __future__ import annotations
@@ -732,20 +736,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     dnn = commands.add_parser("dnn", help="replay folders of runs of tools for DNN accelerators")
     dnn.add_argument("folders", type=Path, nargs="+", metavar="folder")
     dnn.add_argument("--verbose", action="store_true", help="list every number that is not exact")
-    sample = commands.add_parser("sample", help="copy a small part of such a folder")
+    soc = commands.add_parser("soc", help="replay files of runs of DS3, DS3Gym and FARSI")
+    soc.add_argument("files", type=Path, nargs="+", metavar="file")
+    soc.add_argument("--verbose", action="store_true", help="list every run that is not exact")
+    sample = commands.add_parser("sample", help="copy a small part of such a folder or file")
     sample.add_argument("source", type=Path)
     sample.add_argument("target", type=Path)
-    sample.add_argument("--kind", choices=("dram", "dnn"), default="dram")
+    sample.add_argument("--kind", choices=("dram", "dnn", "soc"), default="dram")
     sample.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     try:
         if options.command == "sample":
-            write = write_sample if options.kind == "dram" else _dnn().write_sample
+            writers = {"dnn": _dnn, "soc": _soc}
+            write = (
+                writers[options.kind]().write_sample if options.kind in writers else write_sample
+            )
             rows = write(options.source, options.target, options.seed)
             sys.stdout.write(f"{rows} rows in {options.target}\n")
             return 0
         if options.command == "dnn":
             return _replay_dnn(options.folders, verbose=options.verbose)
+        if options.command == "soc":
+            return _replay_soc(options.files, verbose=options.verbose)
         return _replay_dram(options.folder, options.threads, verbose=options.verbose)
     except ArchGymError as error:
         sys.stderr.write(f"error: {error}\n")
@@ -801,6 +813,31 @@ def _replay_dnn(folders: Sequence[Path], *, verbose: bool) -> int:
         word = "pass" if verdict.passed else "FAIL" if verdict.binding else "low "
         sys.stdout.write(f"{word}  {verdict.text}\n")
     return 0 if all(verdict.passed or not verdict.binding for verdict in verdicts) else 1
+
+
+def _soc() -> ModuleType:
+    """Return the module for SoCs; it compiles much that DRAM does not need."""
+    return importlib.import_module("tests.golden.replay_soc")
+
+
+def _replay_soc(files: Sequence[Path], *, verbose: bool) -> int:
+    soc = _soc()
+    recorded = soc.read(files)
+    comparison = soc.replay(recorded)
+    if verbose:
+        sys.stdout.write(f"{soc.describe_inexact(comparison)}\n\n")
+    sys.stdout.write(
+        f"{soc.describe(comparison)}\n\n"
+        "exact: all numbers of a run are equal but for rounding; errors are relative to the "
+        "recorded number.\n"
+    )
+    if comparison.findings:
+        sys.stdout.write(f"\n{soc.describe_groups(comparison)}\n")
+    left_out = soc.describe_left_out(recorded)
+    if left_out:
+        sys.stdout.write(f"\n{left_out}\n")
+    sys.stdout.write(f"\n{soc.describe_verdict(comparison)}\n")
+    return 0 if comparison.passed else 1
 
 
 if __name__ == "__main__":
