@@ -8,8 +8,8 @@ from typing import Any
 from archgym_py.environment import DesignVectorEnv, SequentialDesignEnv
 from archgym_py.envs.arguments import refuse_unknown
 from archgym_py.envs.budgeted import BudgetedEnv
-from archgym_py.simulators.soc.arrivals import Arrivals
-from archgym_py.simulators.soc.design import DS3_MIX, SoCDesignSimulator
+from archgym_py.simulators.soc.arrivals import DS3_MIX, Arrivals
+from archgym_py.simulators.soc.design import SoCDesignSimulator
 from archgym_py.simulators.soc.design_space import SOC_DESIGN_SPACE
 
 __all__ = ["SoCDesignEnv", "SoCDesignSequentialEnv", "SoCDesignVectorEnv"]

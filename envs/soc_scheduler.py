@@ -20,7 +20,7 @@ from archgym_py.checks import flag, integer, number
 from archgym_py.cores import cores
 from archgym_py.errors import ActionError, ConfigError, UnknownNameError, did_you_mean
 from archgym_py.simulators.soc import kernel
-from archgym_py.simulators.soc.arrivals import Arrivals, as_arrivals, as_mix
+from archgym_py.simulators.soc.arrivals import DS3_MIX, Arrivals, as_arrivals, as_mix
 from archgym_py.simulators.soc.gantt import ScheduleRow
 from archgym_py.simulators.soc.layout import Sim, View
 from archgym_py.simulators.soc.platforms import Platform, as_platform
@@ -32,14 +32,6 @@ from archgym_py.simulators.soc.task_view import graph_of, graph_space
 
 __all__ = ["SoCFrequencyEnv", "SoCSchedulerEnv", "SoCSchedulerVectorEnv"]
 
-_SIX: Final = {
-    "wifi_transmitter": 0.2,
-    "wifi_receiver": 0.2,
-    "lag_detection": 0.2,
-    "single_carrier_transmitter": 0.1,
-    "single_carrier_receiver": 0.1,
-    "temporal_mitigation": 0.2,
-}
 _OBSERVATIONS: Final = ("array", "graph")
 _MAX_JOBS: Final = 1_000_000
 _MAX_US: Final = 1e12
@@ -246,7 +238,8 @@ class SoCSchedulerEnv(gym.Env[Any, np.int64]):
     | 4 P                | for each PE: busy, time until it has done what it was given,          |
     |                    | frequency over the highest, waiting tasks n / (n + 1)                 |
     | 4                  | jobs in flight over the most, ready and waiting tasks n / (n + 4),    |
-    |                    | temperature above 42 degrees                                         |
+    |                    | temperature above 42 degrees; tasks that were placed at this instant  |
+    |                    | count as ready until all of its tasks are                             |
 
     `observation="graph"`: a `GraphInstance` of the tasks in flight and the PEs, described in
     `archgym_py.simulators.soc.task_view`.
@@ -326,7 +319,7 @@ class SoCSchedulerEnv(gym.Env[Any, np.int64]):
             1,
             slots=integer("slots", slots, 1, 1000),
             platform=platform,
-            mix=_SIX if mix is None else mix,
+            mix=DS3_MIX if mix is None else mix,
             arrivals=arrivals,
             n_jobs=n_jobs,
             settings=_settings(settings, scheduler="external"),
@@ -664,7 +657,7 @@ class SoCFrequencyEnv(gym.Env[_Floats, npt.NDArray[np.int64]]):
         scheduler: A name of `archgym_py.simulators.soc.problem.SCHEDULERS`.
         reward: As for `SoCSchedulerEnv`.
         render_mode: None or "ansi".
-        **settings: As for `SoCSchedulerEnv`, but `compat` and `governor`.
+        **settings: As for `SoCSchedulerEnv`, but `compat`, `governor` and `order`.
 
     Raises:
         ConfigError: If an argument is not known or not legal, or no cluster has a choice.
@@ -699,12 +692,12 @@ class SoCFrequencyEnv(gym.Env[_Floats, npt.NDArray[np.int64]]):
             raise ConfigError(f"render_mode must be None or 'ansi', got {render_mode!r}.")
         self.render_mode = render_mode
         self._epoch_us = number("epoch_us", epoch_us, 1e-3, _MAX_US)
-        fixed = {"compat": "none", "governor": "performance", "reward": reward}
+        fixed = {"compat": "none", "governor": "performance", "order": "fifo", "reward": reward}
         self._work = _Episodes(
             1,
             slots=0,
             platform=platform,
-            mix=_SIX if mix is None else mix,
+            mix=DS3_MIX if mix is None else mix,
             arrivals=arrivals,
             n_jobs=n_jobs,
             settings=_settings(settings, scheduler=scheduler, **fixed),

@@ -35,7 +35,9 @@ from archgym_py.envs.dram import DRAMControllerEnv
 from archgym_py.errors import ArchGymError
 from archgym_py.evaluator import Trial
 from archgym_py.experiments.bench_agents import measure_adapters, measure_agents, measure_runs
+from archgym_py.experiments.bench_arvr import measure_arvr
 from archgym_py.experiments.bench_dnn import measure_accelerators
+from archgym_py.experiments.bench_soc import measure_decisions, measure_schedules
 from archgym_py.experiments.timing import (
     FULL,
     QUICK,
@@ -504,6 +506,9 @@ def _sections(effort: Effort, traces: Sequence[Trace]) -> Iterator[Section]:
     yield measure_threads(effort)
     yield measure_start(effort)
     yield measure_accelerators(effort)
+    yield measure_schedules(effort)
+    yield measure_decisions(effort)
+    yield measure_arvr(effort)
     yield measure_agents(effort)
     yield measure_runs(effort)
     yield measure_adapters(effort)

@@ -312,8 +312,9 @@ def _problem_blocks(problem: Mapping[str, Any], runs: Sequence[Mapping[str, Any]
         "mJ per job",
         *(f"at {rate:g}" for rate in others),
     ]
+    name = f"{problem['title'][0].upper()}{problem['title'][1:]}"  # other letters stay as they are
     title = (
-        f"**{problem['title'].capitalize()}** (`{problem['platform']}`), at most "
+        f"**{name}** (`{problem['platform']}`), at most "
         f"{problem['settings']['max_jobs_in_flight']} jobs in flight, "
         f"{problem['length_us'] / 1000:g} ms:"
     )
@@ -433,10 +434,11 @@ def _arrivals(rate: float) -> str:
 
 def _metrics(result: Result, problem: SchedulingProblem) -> dict[str, float]:
     """Return the metrics of a run; refuse one that says less than it seems to."""
-    if result.end_us < problem.length_us:
+    n_jobs = result.sim.graphs.shape[1]
+    if result.injected == n_jobs:
         raise ConfigError(
-            f"a run ended after {result.end_us:g} of {problem.length_us:g} us, with its last job. "
-            "Give it more jobs."
+            f"all of {n_jobs} jobs entered before {problem.length_us:g} us: towards the end fewer "
+            "came than were to. Give it more jobs."
         )
     if not result.completed:
         raise ConfigError(f"no job was completed in {problem.length_us:g} us. Let it run longer.")

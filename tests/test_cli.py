@@ -117,6 +117,17 @@ def test_run_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.split("\n", 1)[1] == first
 
 
+def test_policies_are_not_for_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--agent", "random_search", "--budget", "5", "--out", str(tmp_path / "out")]
+    for env_id in (entry.id for entry in ENVS if not entry.is_design):
+        assert main(["run", "--env", env_id, *arguments]) == 2
+        message = capsys.readouterr().err.splitlines()[-1]
+        assert message.startswith(f"archgym: error: {env_id} is no design environment")
+        assert "gymnasium.make" in message
+        assert "`archgym experiment scheduling`" in message
+    assert not (tmp_path / "out").exists()
+
+
 def test_options_go_before_the_file(tmp_path: Path) -> None:
     file = tmp_path / "run.yaml"
     RunConfig(

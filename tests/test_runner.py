@@ -338,6 +338,11 @@ def test_a_full_disk_keeps_what_was_written(
         ({"env": "nowhere:Toy-v0"}, UnknownNameError, "unknown environment 'nowhere:Toy-v0'"),
         ({"env": "CartPole-v1"}, ConfigError, "its steps are not designs"),
         (
+            {"env": "archgym_py:ArchGym/SoCScheduler-v0"},
+            ConfigError,
+            "Train a policy on gymnasium.make('archgym_py:ArchGym/SoCScheduler-v0')",
+        ),
+        (
             {"env_kwargs": {"objectiv": "x"}},
             ConfigError,
             "no argument 'objectiv'. Did you mean 'objective'?",

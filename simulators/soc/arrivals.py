@@ -31,7 +31,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,7 @@ from archgym_py.simulators.soc.graphs import TaskGraph, as_task_graph
 
 __all__ = [
     "ARRIVALS",
+    "DS3_MIX",
     "Arrivals",
     "Bursty",
     "Deterministic",
@@ -51,6 +52,16 @@ __all__ = [
     "as_arrivals",
     "as_mix",
 ]
+
+DS3_MIX: Final[Mapping[str, float]] = {
+    "wifi_transmitter": 0.2,
+    "wifi_receiver": 0.2,
+    "lag_detection": 0.2,
+    "single_carrier_transmitter": 0.1,
+    "single_carrier_receiver": 0.1,
+    "temporal_mitigation": 0.2,
+}
+"""The applications of DS3 and how likely a job is one of them."""
 
 _SHORTEST_US = 1e-3
 _LONGEST_US = 1e12

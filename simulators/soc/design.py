@@ -40,7 +40,7 @@ from archgym_py.errors import InfeasibleDesign
 from archgym_py.simulator import Evaluation, Metric, Status
 from archgym_py.simulators.dnn.budgets import Budgets
 from archgym_py.simulators.soc import kernel
-from archgym_py.simulators.soc.arrivals import Arrivals, as_arrivals, as_mix
+from archgym_py.simulators.soc.arrivals import DS3_MIX, Arrivals, as_arrivals, as_mix
 from archgym_py.simulators.soc.design_area import area_mm2
 from archgym_py.simulators.soc.design_bounds import Load, metric_bounds
 from archgym_py.simulators.soc.design_problem import Problems
@@ -50,19 +50,10 @@ from archgym_py.simulators.soc.simulation import draw_jobs
 from archgym_py.simulators.soc.state import make_sims
 from archgym_py.space import Design
 
-__all__ = ["DS3_MIX", "WINDOW_US", "SoCDesignSimulator"]
+__all__ = ["WINDOW_US", "SoCDesignSimulator"]
 
 _MODEL_VERSION: Final = "1"  # raise it when the same design gets other metrics
 
-DS3_MIX: Final[Mapping[str, float]] = {
-    "wifi_transmitter": 0.2,
-    "wifi_receiver": 0.2,
-    "lag_detection": 0.2,
-    "single_carrier_transmitter": 0.1,
-    "single_carrier_receiver": 0.1,
-    "temporal_mitigation": 0.2,
-}
-"""The applications of DS3 and how likely a job is one of them."""
 
 WINDOW_US: Final = 10_000.0
 """Windows of the peak power, in us; they follow one another from the start of a run."""

@@ -1179,8 +1179,10 @@ def _dynamic_w(k: Any, s: Any, c: int) -> float:
     """Return the dynamic power of each busy core of a cluster in W.
 
     The profile gives the whole power of n busy cores at a frequency; what is left without the
-    leakage goes with frequency and the square of the voltage.
+    leakage goes with frequency and the square of the voltage. Without a profile there is none.
     """
+    if k.n_profiles[c] == 0:
+        return 0.0
     a = s.clusters[c]
     line = 0
     while line < k.n_profiles[c] - 1 and k.profile_mhz[c, line] < a.mhz:

@@ -85,7 +85,7 @@ def make_soc(platform: Platform, graphs: Sequence[TaskGraph], settings: Settings
         UnknownNameError: If a governor or its cluster is not known.
     """
     problems = [StaticProblem.of(graph, platform) for graph in graphs]
-    work_us = np.concatenate([problem.times for problem in problems])
+    work_us = np.ascontiguousarray(np.concatenate([problem.times for problem in problems]))
     options = _options(settings)
     options["scale_us"] = max(float(work_us[np.isfinite(work_us)].mean()), 1e-3)
     is_clean = settings.compat == "none"

@@ -29,6 +29,7 @@ from archgym_py.simulators.dram.space import dram_space
 from archgym_py.simulators.dram.technology import load_technology
 from archgym_py.simulators.dram.trace import write_stl
 from archgym_py.simulators.dram.workloads import Workload
+from archgym_py.simulators.soc.settings import SCHEDULERS
 
 TINY = Effort(
     repeats=2,
@@ -61,6 +62,20 @@ FIGURES = [
     "mappings of a ResNet-18 layer, three levels",
     "layers on systolic arrays, batched",
     "new designs of the published space, AlexNet, best mappings",
+    "etf, scheduling only",
+    "etf, power and temperature",
+    "etf, compat='ds3'",
+    *(f"{name}, scheduling only" for name in SCHEDULERS if name not in {"etf", "optimum"}),
+    "ds3gym, single",
+    "ds3gym, batched, one thread",
+    "ds3gym, batched, all cores",
+    "multiple_bal, single",
+    "multiple_bal, batched, one thread",
+    "multiple_bal, batched, all cores",
+    "edge_detection, limited, batched",
+    "edge_detection, comprehensive, batched",
+    "audio_decoder, comprehensive, batched",
+    "edge_detection, limited, one by one",
     *ASK_TELL,
     *AGENTS.names(),
     "bayesian (tpe) / optuna, same search, 20 samples",
@@ -80,6 +95,15 @@ TARGETS = {
     "mappings of a ResNet-18 layer, three levels": (1e6, False),
     "layers on systolic arrays, batched": (1e6, False),
     "new designs of the published space, AlexNet, best mappings": (40.0, False),
+    "etf, scheduling only": (3e6, False),
+    "etf, power and temperature": (1.5e6, False),
+    "ds3gym, single": (1e5, False),
+    "ds3gym, batched, one thread": (1e6, False),
+    "multiple_bal, single": (1e5, False),
+    "multiple_bal, batched, one thread": (1e6, False),
+    "edge_detection, limited, batched": (1e4, False),
+    "edge_detection, comprehensive, batched": (1e4, False),
+    "audio_decoder, comprehensive, batched": (1e4, False),
     "bayesian (tpe) / optuna, same search, 20 samples": (1.1, True),
     "ppo / stable-baselines3, 16 samples": (1.15, True),
 }

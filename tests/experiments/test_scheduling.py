@@ -170,7 +170,7 @@ def test_the_energy_of_tasks_with_powers() -> None:
 
 def test_a_run_that_ends_early_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SchedulingProblem, "n_jobs", lambda *_: 5)
-    with pytest.raises(ConfigError, match="with its last job"):
+    with pytest.raises(ConfigError, match="all of 5 jobs entered before 50000 us"):
         list(measure(PROBLEMS["five_profiles"], "met", [(40.0, 0)]))
 
 
@@ -206,7 +206,7 @@ def test_the_experiment(
         assert (out / f"{TABLE}_{name}.png").read_bytes().startswith(b"\x89PNG")
         assert "<svg" in (out / f"{TABLE}_{name}.svg").read_text(encoding="utf-8")
     _check_csv(out / f"{TABLE}.csv", study["runs"])
-    curve = list(csv.DictReader((out / "policy-five_profiles_ds3gym.csv").open(encoding="utf-8")))
+    curve = _lines(out / "policy-five_profiles_ds3gym.csv")
     best = min(curve, key=lambda point: float(point["validation_us"]))
     assert float(best["validation_us"]) == min(p["validation_us"] for p in learned["curve"])
 
@@ -232,8 +232,12 @@ def test_the_experiment(
     assert not list((tmp_path / "other").glob("*.png"))
 
 
+def _lines(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+
+
 def _check_csv(path: Path, runs: Sequence[dict[str, Any]]) -> None:
-    lines = list(csv.DictReader(path.open(encoding="utf-8")))
+    lines = _lines(path)
     assert len(lines) == len(runs)
     for line, row in zip(lines, runs, strict=True):
         assert (line["scheduler"], float(line["jobs_per_ms"])) == (row["scheduler"], row["rate"])
@@ -291,3 +295,12 @@ def test_every_scheduler_has_a_place() -> None:
     for problem in PROBLEMS.values():
         assert problem.nominal in problem.rates
         assert list(problem.rates) == sorted(set(problem.rates))
+
+
+def test_the_readme_has_the_tables_of_the_results() -> None:
+    study = json.loads((ROOT / RESULTS / f"{TABLE}.json").read_text(encoding="utf-8"))
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert page == insert_table(page, TABLE, render(study))
+    learned = [run for run in study["runs"] if run["scheduler"] == "maskable_ppo"]
+    assert learned
+    assert all(len(run["latency_us"]) >= 10 for run in study["runs"])

@@ -10,8 +10,8 @@ import pytest
 
 from archgym_py.errors import ConfigError, DesignError, UnknownNameError
 from archgym_py.simulator import BatchSimulator, Evaluation, Status
-from archgym_py.simulators.soc.arrivals import as_mix
-from archgym_py.simulators.soc.design import DS3_MIX, SoCDesignSimulator
+from archgym_py.simulators.soc.arrivals import DS3_MIX, as_mix
+from archgym_py.simulators.soc.design import SoCDesignSimulator
 from archgym_py.simulators.soc.design_area import area_mm2
 from archgym_py.simulators.soc.design_problem import Problems
 from archgym_py.simulators.soc.design_space import KINDS, SOC_DESIGN_SPACE, base_platform

@@ -143,6 +143,6 @@ def test_tasks_that_are_ready_at_a_truncation_are_shown() -> None:
     y = sim.system[0, 0]
     assert graph.nodes[:, 2].sum() == y["n_ready"]
     assert (graph.nodes[:, 0] == 1).sum() > 0
-    again = graph_of(result.soc, sim)
+    again: Any = graph_of(result.soc, sim)
     assert again.nodes.tolist() == graph.nodes.tolist()
     assert again in graph_space(result.soc)
