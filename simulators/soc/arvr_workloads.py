@@ -44,14 +44,12 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cache, cached_property
-from importlib.resources import as_file, files
-from pathlib import Path
+from functools import cached_property
 from typing import Any, Final
 
 from archgym_py.checks import integer, number
-from archgym_py.config import load_yaml
 from archgym_py.errors import ConfigError, UnknownNameError, did_you_mean
+from archgym_py.simulators.soc.shelf import Shelf, check_keys
 
 __all__ = [
     "MAX_TASKS",
@@ -71,7 +69,6 @@ MAX_TASKS: Final = 63
 INSTRUCTIONS_PER_CYCLE: Final = 2
 """Of the A53, on which the work of a task was measured."""
 
-_SUFFIXES: Final = (".yaml", ".yml")
 _MOST: Final = 1e15  # of cycles, bytes and the like, so that products stay exact enough
 _IP_FIELDS: Final = ("ip_cycles", "ip_energy", "ip_area", "loop_iterations")
 
@@ -325,8 +322,7 @@ def workload_names() -> tuple[str, ...]:
         >>> workload_names()
         ('audio_decoder', 'edge_detection', 'hpvm_cava')
     """
-    folder = files("archgym_py.configs") / "soc" / "arvr" / "workloads"
-    return tuple(sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir()))
+    return _SHELF.names
 
 
 def load_workload(name_or_path: str | os.PathLike[str]) -> Workload:
@@ -348,21 +344,7 @@ def load_workload(name_or_path: str | os.PathLike[str]) -> Workload:
         archgym_py.errors.UnknownNameError: unknown workload 'edge_detecton'. Did you mean \
 'edge_detection'? The name of a file ends in .yaml or .yml.
     """
-    text = os.fspath(name_or_path)
-    if text.lower().endswith(_SUFFIXES):
-        if "\0" in text or not Path(text).exists():
-            hint = did_you_mean(Path(text).stem, workload_names())
-            raise ConfigError(
-                f"workload file {text}: does not exist. Check the path; workloads that come with "
-                f"the library have names without an ending.{hint}"
-            )
-        return parse_workload(load_yaml(text), source=f"workload file {text}")
-    if text not in workload_names():
-        raise UnknownNameError(
-            f"unknown workload {text!r}.{did_you_mean(text, workload_names())} The name of a file "
-            f"ends in .yaml or .yml."
-        )
-    return _load_shipped(text)
+    return _SHELF.load(name_or_path)
 
 
 def as_workload(workload: str | os.PathLike[str] | Mapping[str, Any]) -> Workload:
@@ -375,15 +357,7 @@ def as_workload(workload: str | os.PathLike[str] | Mapping[str, Any]) -> Workloa
         UnknownNameError: If there is no such workload.
         ConfigError: If the mapping or the file is not valid, or the type is another one.
     """
-    if isinstance(workload, Mapping):
-        return parse_workload(workload, source="workload")
-    anything: object = workload
-    if not isinstance(anything, str | os.PathLike):
-        raise ConfigError(
-            f"workload must be the name of a workload, the path of its file or a mapping, got "
-            f"{workload!r}."
-        )
-    return load_workload(workload)
+    return _SHELF.get(workload, Workload)
 
 
 def parse_workload(content: Mapping[str, Any], *, source: str) -> Workload:
@@ -406,18 +380,18 @@ def parse_workload(content: Mapping[str, Any], *, source: str) -> Workload:
         archgym_py.errors.UnknownNameError: w.yaml: edge 1: there is no task 'c'. Known: a, b.
     """
     known = tuple(field.name for field in fields(Workload))
-    _check_keys(content, known, ("name", "tasks"), source)
+    check_keys(content, known, ("name", "tasks"), source)
     task_fields = tuple(field.name for field in fields(Task))
     tasks: list[Task] = []
     for place, entry in enumerate(_list_of(content, "tasks", source), start=1):
         where = f"{source}: task {place}"
-        _check_keys(entry, task_fields, ("name",), where)
+        check_keys(entry, task_fields, ("name",), where)
         tasks.append(_named(source, Task, **entry))
     names = [task.name for task in tasks]
     edges: list[Edge] = []
     for place, entry in enumerate(_list_of(content, "edges", source), start=1):
         where = f"{source}: edge {place}"
-        _check_keys(entry, ("from", "to", "bytes"), ("from", "to", "bytes"), where)
+        check_keys(entry, ("from", "to", "bytes"), ("from", "to", "bytes"), where)
         for end in (entry["from"], entry["to"]):
             if end not in names:
                 raise UnknownNameError(
@@ -428,7 +402,7 @@ def parse_workload(content: Mapping[str, Any], *, source: str) -> Workload:
     budgets = None
     if "budgets" in content:
         limits = tuple(field.name for field in fields(Budgets))
-        _check_keys(content["budgets"], limits, limits, f"{source}: budgets")
+        check_keys(content["budgets"], limits, limits, f"{source}: budgets")
         budgets = _named(source, Budgets, **content["budgets"])
     order = _list_of(content, "accelerator_order", source)
     for name in order:
@@ -465,22 +439,8 @@ def _named(where: str, make: Any, /, **arguments: Any) -> Any:
         raise ConfigError(f"{where}: {error}") from error
 
 
-def _check_keys(content: object, known: Sequence[str], required: Sequence[str], where: str) -> None:
-    """Refuse anything but a mapping with the required keys and none that is not known."""
-    if not isinstance(content, Mapping):
-        raise ConfigError(
-            f"{where}: must be a mapping with the keys {', '.join(required)}, got {content!r}."
-        )
-    for key in content:
-        if key not in known:
-            raise ConfigError(f"{where}: unknown key {key!r}.{did_you_mean(str(key), known)}")
-    for key in required:
-        if key not in content:
-            raise ConfigError(f"{where}: the key {key!r} is missing. Nothing is assumed for it.")
+def _parse(content: Mapping[str, Any], source: str) -> Workload:
+    return parse_workload(content, source=source)
 
 
-@cache
-def _load_shipped(name: str) -> Workload:
-    folder = files("archgym_py.configs") / "soc" / "arvr" / "workloads"
-    with as_file(folder / f"{name}.yaml") as path:
-        return parse_workload(load_yaml(path), source=f"workload file {name}.yaml")
+_SHELF: Final = Shelf("workload", ("soc", "arvr", "workloads"), _parse)

@@ -32,14 +32,11 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.resources import as_file, files
-from pathlib import Path
 from typing import Any, Final
 
 from archgym_py.checks import integer, number
-from archgym_py.config import load_yaml
-from archgym_py.errors import ConfigError, UnknownNameError, did_you_mean
+from archgym_py.errors import ConfigError, did_you_mean
+from archgym_py.simulators.soc.shelf import Shelf, check_keys
 
 __all__ = [
     "MAX_TASKS",
@@ -56,7 +53,6 @@ __all__ = [
 MAX_TASKS: Final = 10_000
 """Most tasks of a graph; the simulator keeps a row of every PE for each task in flight."""
 
-_SUFFIXES: Final = (".yaml", ".yml")
 _GRAPH_KEYS: Final = ("name", "description", "source", "tasks")
 _TASK_KEYS: Final = ("name", "after", "times_us")
 
@@ -275,8 +271,7 @@ class TaskGraph:
 
 def task_graph_names() -> tuple[str, ...]:
     """Return the names of the task graphs that come with the library, sorted."""
-    folder = files("archgym_py.configs") / "soc" / "graphs"
-    return tuple(sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir()))
+    return _SHELF.names
 
 
 def load_task_graph(name_or_path: str | os.PathLike[str]) -> TaskGraph:
@@ -300,23 +295,7 @@ def load_task_graph(name_or_path: str | os.PathLike[str]) -> TaskGraph:
         archgym_py.errors.UnknownNameError: unknown task graph 'wifi_reciever'. Did you mean
         'wifi_receiver'? The name of a file ends in .yaml or .yml.
     """
-    text: object = name_or_path
-    if isinstance(text, os.PathLike):
-        text = os.fspath(text)
-    if not isinstance(text, str):
-        raise ConfigError(
-            f"a task graph must be its name or the path of its file, as text, got {name_or_path!r}."
-        )
-    if text.lower().endswith(_SUFFIXES):
-        return _read_file(text)
-    if not isinstance(name_or_path, str):
-        raise ConfigError(f"{text}: the name of a task graph's file ends in .yaml or .yml.")
-    if text not in task_graph_names():
-        raise UnknownNameError(
-            f"unknown task graph {text!r}.{did_you_mean(text, task_graph_names())} The name of a "
-            f"file ends in .yaml or .yml."
-        )
-    return _load_shipped(text)
+    return _SHELF.load(name_or_path)
 
 
 def as_task_graph(spec: str | os.PathLike[str] | Mapping[str, Any] | TaskGraph) -> TaskGraph:
@@ -333,17 +312,7 @@ def as_task_graph(spec: str | os.PathLike[str] | Mapping[str, Any] | TaskGraph) 
         UnknownNameError: If there is no such graph.
         ConfigError: If the mapping or the file is not valid, or the type is another one.
     """
-    if isinstance(spec, TaskGraph):
-        return spec
-    if isinstance(spec, Mapping):
-        return parse_task_graph(spec, where="task graph")
-    anything: object = spec
-    if not isinstance(anything, str | os.PathLike):
-        raise ConfigError(
-            f"a task graph must be its name, the path of its file, a mapping or a TaskGraph, got "
-            f"{spec!r}."
-        )
-    return load_task_graph(spec)
+    return _SHELF.get(spec, TaskGraph)
 
 
 def parse_task_graph(content: Mapping[str, Any], *, where: str) -> TaskGraph:
@@ -459,46 +428,8 @@ def read_times(
     return checked
 
 
-def check_keys(content: object, known: Sequence[str], required: Sequence[str], where: str) -> None:
-    """Refuse anything but a mapping with the required keys and none that is not known.
-
-    Args:
-        content: What was given.
-        known: Keys that may be there.
-        required: Keys that must be there.
-        where: What to call it in messages.
-
-    Raises:
-        ConfigError: If it is something else.
-    """
-    if not isinstance(content, Mapping):
-        raise ConfigError(
-            f"{where}: must be a mapping with the keys {', '.join(required)}, got {content!r}."
-        )
-    for key in content:
-        if key not in known:
-            raise ConfigError(f"{where}: unknown key {key!r}.{did_you_mean(str(key), known)}")
-    for key in required:
-        if key not in content:
-            raise ConfigError(f"{where}: the key {key!r} is missing. Nothing is assumed for it.")
-
-
-@cache
-def _load_shipped(name: str) -> TaskGraph:
-    with as_file(files("archgym_py.configs") / "soc" / "graphs" / f"{name}.yaml") as path:
-        return parse_task_graph(load_yaml(path), where=f"task graph file {name}.yaml")
-
-
-def _read_file(path: str) -> TaskGraph:
-    where = f"task graph file {path}"
-    if "\0" in path or not Path(path).exists():
-        hint = did_you_mean(Path(path).stem, task_graph_names())
-        raise ConfigError(
-            f"{where}: does not exist. Check the path; task graphs that come with the library have "
-            f"names without an ending.{hint}"
-        )
-    try:
-        content = load_yaml(path)
-    except ConfigError as error:
-        raise ConfigError(f"{error} A task graph file is a YAML file in UTF-8.") from error
+def _parse(content: Mapping[str, Any], where: str) -> TaskGraph:
     return parse_task_graph(content, where=where)
+
+
+_SHELF: Final = Shelf("task graph", ("soc", "graphs"), _parse)

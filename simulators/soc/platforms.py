@@ -42,18 +42,15 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
-from importlib.resources import as_file, files
-from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from archgym_py.checks import integer, number
-from archgym_py.config import load_yaml
 from archgym_py.errors import ConfigError, UnknownNameError, did_you_mean
-from archgym_py.simulators.soc.graphs import TaskGraph, check_keys, read_times
+from archgym_py.simulators.soc.graphs import TaskGraph, read_times
+from archgym_py.simulators.soc.shelf import Shelf, check_keys
 
 __all__ = [
     "KINDS",
@@ -78,7 +75,6 @@ MAX_PES: Final = 1024
 MEMORY: Final = "memory"
 """Name of the shared memory among the ends of links; no cluster may have it."""
 
-_SUFFIXES: Final = (".yaml", ".yml")
 _PLATFORM_KEYS: Final = (
     *("name", "description", "source", "clusters", "bandwidth", "times_us", "task_power_w"),
 )
@@ -460,8 +456,7 @@ class Platform:
 
 def platform_names() -> tuple[str, ...]:
     """Return the names of the platforms that come with the library, sorted."""
-    folder = files("archgym_py.configs") / "soc" / "platforms"
-    return tuple(sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir()))
+    return _SHELF.names
 
 
 def load_platform(name_or_path: str | os.PathLike[str]) -> Platform:
@@ -485,23 +480,7 @@ def load_platform(name_or_path: str | os.PathLike[str]) -> Platform:
         archgym_py.errors.UnknownNameError: unknown platform 'multiple_ball'. Did you mean
         'multiple_bal'? The name of a file ends in .yaml or .yml.
     """
-    text: object = name_or_path
-    if isinstance(text, os.PathLike):
-        text = os.fspath(text)
-    if not isinstance(text, str):
-        raise ConfigError(
-            f"a platform must be its name or the path of its file, as text, got {name_or_path!r}."
-        )
-    if text.lower().endswith(_SUFFIXES):
-        return _read_file(text)
-    if not isinstance(name_or_path, str):
-        raise ConfigError(f"{text}: the name of a platform's file ends in .yaml or .yml.")
-    if text not in platform_names():
-        raise UnknownNameError(
-            f"unknown platform {text!r}.{did_you_mean(text, platform_names())} The name of a file "
-            f"ends in .yaml or .yml."
-        )
-    return _load_shipped(text)
+    return _SHELF.load(name_or_path)
 
 
 def as_platform(spec: str | os.PathLike[str] | Mapping[str, Any] | Platform) -> Platform:
@@ -518,17 +497,7 @@ def as_platform(spec: str | os.PathLike[str] | Mapping[str, Any] | Platform) -> 
         UnknownNameError: If there is no such platform.
         ConfigError: If the mapping or the file is not valid, or the type is another one.
     """
-    if isinstance(spec, Platform):
-        return spec
-    if isinstance(spec, Mapping):
-        return parse_platform(spec, where="platform")
-    anything: object = spec
-    if not isinstance(anything, str | os.PathLike):
-        raise ConfigError(
-            f"a platform must be its name, the path of its file, a mapping or a Platform, got "
-            f"{spec!r}."
-        )
-    return load_platform(spec)
+    return _SHELF.get(spec, Platform)
 
 
 def parse_platform(content: Mapping[str, Any], *, where: str) -> Platform:
@@ -676,22 +645,8 @@ def _close(name: str, known: Mapping[str, object]) -> bool:
     return "Did you mean" in did_you_mean(name, known)
 
 
-@cache
-def _load_shipped(name: str) -> Platform:
-    with as_file(files("archgym_py.configs") / "soc" / "platforms" / f"{name}.yaml") as path:
-        return parse_platform(load_yaml(path), where=f"platform file {name}.yaml")
-
-
-def _read_file(path: str) -> Platform:
-    where = f"platform file {path}"
-    if "\0" in path or not Path(path).exists():
-        hint = did_you_mean(Path(path).stem, platform_names())
-        raise ConfigError(
-            f"{where}: does not exist. Check the path; platforms that come with the library have "
-            f"names without an ending.{hint}"
-        )
-    try:
-        content = load_yaml(path)
-    except ConfigError as error:
-        raise ConfigError(f"{error} A platform file is a YAML file in UTF-8.") from error
+def _parse(content: Mapping[str, Any], where: str) -> Platform:
     return parse_platform(content, where=where)
+
+
+_SHELF: Final = Shelf("platform", ("soc", "platforms"), _parse)

@@ -140,7 +140,7 @@ def test_unknown_names() -> None:
         as_workload(CONTENT).index("wrok")
     with pytest.raises(ConfigError, match=r"nowhere\.yaml: does not exist"):
         as_workload("nowhere.yaml")
-    with pytest.raises(ConfigError, match="must be the name of a workload"):
+    with pytest.raises(ConfigError, match="must be its name, the path of its file"):
         as_workload(3)  # type: ignore[arg-type]
 
 
