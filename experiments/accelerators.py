@@ -19,19 +19,18 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, median
 from typing import Any, ClassVar
 
-from archgym_py.experiments.campaign import Outcome
 from archgym_py.experiments.problems import Problem, add_run_options, names_of, run_seeds
 from archgym_py.experiments.tables import (
     add_readme_option,
+    baselines_of,
     failure_lines,
     insert_table,
     markdown,
-    origin_of,
     publish,
     quantile,
+    study_of,
 )
 from archgym_py.registry import AGENTS
-from archgym_py.runner import make_env
 
 __all__ = ["TABLE", "AcceleratorsExperiment", "render"]
 
@@ -136,49 +135,8 @@ class AcceleratorsExperiment:
         if args.readme is not None:  # before the work, which may take hours
             insert_table(args.readme.read_text(encoding="utf-8"), TABLE, "")
         keys = [(agent, problem) for agent in args.agents for problem in _PROBLEMS]
-        baselines = _baselines()  # before the work, too: they find out what is wrong with an env
-        study = _study(run_seeds(keys, args), baselines, args)
+        baselines = baselines_of(_PROBLEMS, _METRIC)  # before the work, too: may find errors
+        study = study_of(run_seeds(keys, args), args, baselines=baselines, kept={"best": _METRIC})
         table = render(study)
         publish(study, table, TABLE, out=args.out, readme=args.readme, write=write)
         return 1 if study["failures"] else 0
-
-
-def _baselines() -> list[float]:
-    """Return the energy-delay product of the baseline of each problem."""
-    baselines = []
-    for problem in _PROBLEMS:
-        env = make_env(problem.env, problem.env_kwargs)
-        baselines.append(env.baseline[_METRIC])
-        env.close()
-    return baselines
-
-
-def _study(
-    runs: Sequence[tuple[str, Problem, Sequence[Outcome]]],
-    baselines: Sequence[float],
-    args: argparse.Namespace,
-) -> dict[str, Any]:
-    """Put together what is kept of the runs."""
-    return {
-        **origin_of(runs, args),
-        "problems": [
-            {
-                "name": problem.name,
-                "env": problem.env,
-                "env_kwargs": dict(problem.env_kwargs),
-                "metric": _METRIC,
-                "baseline": baseline,
-            }
-            for problem, baseline in zip(_PROBLEMS, baselines, strict=True)
-        ],
-        "runs": [
-            {
-                "agent": agent,
-                "problem": problem.name,
-                "best": [None if o.metrics is None else o.metrics[_METRIC] for o in outcomes],
-                "samples": [outcome.sample for outcome in outcomes],
-                "wall_s": [outcome.wall_s for outcome in outcomes],
-            }
-            for agent, problem, outcomes in runs
-        ],
-    }

@@ -18,19 +18,18 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from archgym_py.experiments.campaign import Outcome
 from archgym_py.experiments.problems import Problem, add_run_options, names_of, run_seeds
 from archgym_py.experiments.tables import (
     add_readme_option,
+    baselines_of,
     failure_lines,
     insert_table,
     markdown,
-    origin_of,
     publish,
     quantile,
+    study_of,
 )
 from archgym_py.registry import AGENTS
-from archgym_py.runner import make_env
 
 __all__ = ["TABLE", "ARVRExperiment", "render"]
 
@@ -150,56 +149,14 @@ class ARVRExperiment:
             Problem(space, _ENV, {"workload": "edge_detection", "space": space})
             for space in args.spaces
         ]
-        baselines = _baselines(problems)  # before the work, too: they find out what is wrong
+        baselines = baselines_of(problems, _METRIC)  # before the work, too: may find errors
         keys = [(agent, problem) for agent in args.agents for problem in problems]
-        study = _study(run_seeds(keys, args), problems, baselines, args)
+        study = study_of(
+            run_seeds(keys, args),
+            args,
+            baselines=baselines,
+            kept={"best": _METRIC, "budgets_met": "budgets_met"},
+        )
         table = render(study)
         publish(study, table, TABLE, out=args.out, readme=args.readme, write=write)
         return 1 if study["failures"] else 0
-
-
-def _baselines(problems: Sequence[Problem]) -> list[float]:
-    """Return the distance of the default design of each problem."""
-    baselines = []
-    for problem in problems:
-        env = make_env(problem.env, problem.env_kwargs)
-        baselines.append(env.baseline[_METRIC])
-        env.close()
-    return baselines
-
-
-def _study(
-    runs: Sequence[tuple[str, Problem, Sequence[Outcome]]],
-    problems: Sequence[Problem],
-    baselines: Sequence[float],
-    args: argparse.Namespace,
-) -> dict[str, Any]:
-    """Put together what is kept of the runs."""
-    return {
-        **origin_of(runs, args),
-        "problems": [
-            {
-                "name": problem.name,
-                "env": problem.env,
-                "env_kwargs": dict(problem.env_kwargs),
-                "metric": _METRIC,
-                "baseline": baseline,
-            }
-            for problem, baseline in zip(problems, baselines, strict=True)
-        ],
-        "runs": [
-            {
-                "agent": agent,
-                "problem": problem.name,
-                "best": _values(outcomes, _METRIC),
-                "budgets_met": _values(outcomes, "budgets_met"),
-                "samples": [outcome.sample for outcome in outcomes],
-                "wall_s": [outcome.wall_s for outcome in outcomes],
-            }
-            for agent, problem, outcomes in runs
-        ],
-    }
-
-
-def _values(outcomes: Sequence[Outcome], metric: str) -> list[float | None]:
-    return [None if outcome.metrics is None else outcome.metrics[metric] for outcome in outcomes]

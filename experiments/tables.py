@@ -16,16 +16,19 @@ from archgym_py.experiments.campaign import Outcome
 from archgym_py.experiments.problems import Problem
 from archgym_py.files import write_text
 from archgym_py.registry import AGENTS
+from archgym_py.runner import make_env
 
 __all__ = [
     "RESULTS",
     "add_readme_option",
+    "baselines_of",
     "failure_lines",
     "insert_table",
     "markdown",
     "origin_of",
     "publish",
     "quantile",
+    "study_of",
     "study_text",
 ]
 
@@ -207,6 +210,69 @@ def origin_of(
             for agent in dict.fromkeys(agent for agent, _, _ in runs)
         },
         "failures": _failures(runs),
+    }
+
+
+def baselines_of(problems: Sequence[Problem], metric: str) -> list[tuple[Problem, float]]:
+    """Return what the baseline design of each problem gives; it finds out what is wrong with one.
+
+    Args:
+        problems: The problems.
+        metric: Name of a metric of their simulators.
+    """
+    baselines = []
+    for problem in problems:
+        env = make_env(problem.env, problem.env_kwargs)
+        baselines.append((problem, env.baseline[metric]))
+        env.close()
+    return baselines
+
+
+def study_of(
+    runs: Sequence[tuple[str, Problem, Sequence[Outcome]]],
+    args: argparse.Namespace,
+    *,
+    baselines: Sequence[tuple[Problem, float]],
+    kept: Mapping[str, str],
+) -> dict[str, Any]:
+    """Put together what is kept of runs in which agents look for good designs.
+
+    Args:
+        runs: Agent, problem and the outcomes of the seeds.
+        args: The options of the experiment.
+        baselines: The problems, each with the metric of its baseline design.
+        kept: What is kept of the best design of a run: name in the study to name of the metric,
+            first the one that was minimised.
+
+    Returns:
+        Plain data with `problems`, `runs` and where they are from.
+    """
+    metric = next(iter(kept.values()))
+    return {
+        **origin_of(runs, args),
+        "problems": [
+            {
+                "name": problem.name,
+                "env": problem.env,
+                "env_kwargs": dict(problem.env_kwargs),
+                "metric": metric,
+                "baseline": baseline,
+            }
+            for problem, baseline in baselines
+        ],
+        "runs": [
+            {
+                "agent": agent,
+                "problem": problem.name,
+                **{
+                    name: [None if o.metrics is None else o.metrics[of] for o in outcomes]
+                    for name, of in kept.items()
+                },
+                "samples": [outcome.sample for outcome in outcomes],
+                "wall_s": [outcome.wall_s for outcome in outcomes],
+            }
+            for agent, problem, outcomes in runs
+        ],
     }
 
 
