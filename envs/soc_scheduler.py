@@ -257,7 +257,8 @@ class SoCSchedulerEnv(gym.Env[Any, np.int64]):
 
     Nothing counts before `warmup_us`.
 
-    **End.** `terminated` when all jobs are complete, `truncated` when `length_us` is reached. The
+    **End.** `terminated` when all jobs are complete. With `length_us` an episode ends at that time
+    and is `truncated` unless all jobs are complete then. The
     info of that step has `metrics`: mean and 95th percentile of the latencies in us, completed and
     late jobs, energy in mJ, highest temperature in degrees Celsius, and the time in us.
 
@@ -273,7 +274,7 @@ class SoCSchedulerEnv(gym.Env[Any, np.int64]):
         observation: "array" or "graph".
         record: Whether `schedule()` works.
         render_mode: None or "ansi".
-        **settings: Attributes of `archgym_py.simulators.soc.problem.Settings` but `scheduler`:
+        **settings: Attributes of `archgym_py.simulators.soc.settings.Settings` but `scheduler`:
             `reward`, `order` ("rank" puts the ready tasks by falling upward rank), `compat`,
             `max_jobs_in_flight`, `length_us`, `warmup_us`, `governor`, `noise_std`, `contention`,
             `shared_memory`, `switch_us`, `deadline_factor`, `power_gating` and others.
@@ -525,7 +526,7 @@ class SoCSchedulerVectorEnv(VectorEnv[_Floats, npt.NDArray[np.int64], npt.NDArra
             raise ConfigError(f"reset takes no options, got {', '.join(map(repr, options))}.")
         if seed is None:
             seed = [None] * self.num_envs
-        elif isinstance(seed, int):
+        elif isinstance(seed, int | np.integer):
             seed = list(range(seed, seed + self.num_envs))
         if len(seed) != self.num_envs:
             raise ConfigError(f"seed must be one number or {self.num_envs}, got {len(seed)}.")
@@ -654,7 +655,7 @@ class SoCFrequencyEnv(gym.Env[_Floats, npt.NDArray[np.int64]]):
         arrivals: As for `SoCSchedulerEnv`.
         n_jobs: Jobs of an episode.
         epoch_us: Length of a step in us.
-        scheduler: A name of `archgym_py.simulators.soc.problem.SCHEDULERS`.
+        scheduler: A name of `archgym_py.simulators.soc.settings.SCHEDULERS`.
         reward: As for `SoCSchedulerEnv`.
         render_mode: None or "ansi".
         **settings: As for `SoCSchedulerEnv`, but `compat`, `governor` and `order`.

@@ -5,8 +5,7 @@
 Jobs come at several rates, and every scheduler places the same ones: streams with the same seed are
 equal, whoever schedules them. Beside the schedulers of the simulator stands a policy that
 MaskablePPO learned (`archgym_py.experiments.scheduling_policy`), trained at one rate on streams of
-its own, chosen on a validation stream, and measured here on streams that it has not seen. It is set
-beside ETF and HEFT_RT, not beside MET alone.
+its own, chosen on a validation stream, and measured here on streams that it has not seen.
 
 There are three problems: the five profiles of DS3Gym on their three CPUs, in the clean mode and as
 DS3Gym itself runs them, and DS3's six applications on a chip with two kinds of cores and
@@ -81,7 +80,18 @@ _BASELINE: Final = "etf"
 _METRICS: Final = ("latency_us", "p95_us", "completed", "energy_mj")
 _CONFIDENCE: Final = 0.95
 _FORMATS: Final = ("png", "svg")
-_MODELS: Final = ("arrivals", "kernel", "layout", "problem", "settings", "simulation", "state")
+_MODELS: Final = (
+    "arrivals",
+    "kernel",
+    "layout",
+    "optimum",
+    "problem",
+    "settings",
+    "simulation",
+    "state",
+    "static_problem",
+    "static_schedule",
+)
 
 # SoCRATES, figure 6: mean latency in us and completed jobs, read off the plot (middle of a range).
 _PUBLISHED: Final[Mapping[str, tuple[float, float]]] = {
@@ -671,6 +681,8 @@ def _policies(
     problems: Sequence[SchedulingProblem], args: argparse.Namespace
 ) -> dict[str, _Entrant]:
     """Load the policies that are given, train those that are asked for; by problem."""
+    if args.train is None and args.train_steps is not None:
+        raise ConfigError("--train-steps limits a training; ask for one with --train SECONDS, too.")
     if not args.policy and args.train is None:
         return {}
     require("sb3_contrib", extra="agents")

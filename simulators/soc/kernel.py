@@ -925,6 +925,8 @@ def _schedule_etf_lb(k: Any, s: Any, t: float) -> None:
                     s.pes[p].counter += 1
         if o.compat == 0:
             s.pes[chosen_pe].counter += 1
+        if least == np.inf:  # no input can reach it anywhere
+            chosen_pe = _fastest(k, s, _global(k, s, s.queues[UNPLACED, chosen]))
         n = _pick(s, chosen, i)
         s.available_us[chosen_pe] = t + least
         _assign(s, n, chosen_pe, t)
@@ -1475,7 +1477,7 @@ def _squash(x: float, scale: float) -> float:
 
 @_compile
 def _observe(k: Any, s: Any, features: Any, mask: Any) -> None:
-    """Describe the ready tasks, the PEs and the system; see `observation.Observation`."""
+    """Describe the ready tasks, the PEs and the system: see `SoCSchedulerEnv`."""
     o, y = k.options[0], s.system[0]
     most = s.tasks.size // s.jobs.size
     pes = s.pes.size

@@ -104,8 +104,6 @@ SYSTEM: Final = np.dtype(
         ("ticked", "f8"),  # time of the last tick
         ("inject_at", "f8"),  # next attempt to inject
         ("stop_at", "f8"),
-        ("charged", "f8"),  # energy of the base is accounted up to here
-        ("base_j", "f8"),
         ("energy_j", "f8"),  # compat: of completed tasks and idle PEs, warm-up or not
         ("task_energy", "f8"),  # DS3Gym: W * us of completed tasks
         ("latency_us", "f8"),  # sum over completed jobs

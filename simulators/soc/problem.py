@@ -304,6 +304,8 @@ def _governor(
                     f"a governor for the unknown cluster {given!r}.{did_you_mean(given, names)}"
                 )
         name = governor.get(cluster.name, "performance")
+        if not isinstance(name, str):
+            raise ConfigError(f"the governor of cluster {cluster.name!r} is a name, got {name!r}.")
     if name == "ondemand":
         return GOVERNORS.index("ondemand"), len(cluster.opps) - 1
     if name in {"performance", "powersave"}:

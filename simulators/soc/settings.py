@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -118,6 +118,8 @@ class Settings:
             flag(name, getattr(self, name))
         if not isinstance(self.governor, str | Mapping):
             raise ConfigError(f"governor is a name, or names by cluster, got {self.governor!r}.")
+        if not isinstance(self.trip_celsius, Sequence):
+            raise ConfigError(f"trip_celsius lists temperatures, got {self.trip_celsius!r}.")
         trips = [number("trip_celsius", trip, -273.0, 1e4) for trip in self.trip_celsius]
         if not trips or sorted(set(trips)) != trips:
             raise ConfigError(f"trip_celsius must rise from level to level, got {trips}.")
@@ -137,6 +139,18 @@ class Settings:
         for name in ("length_us", "deadline_factor"):
             if getattr(self, name) != math.inf:
                 number(name, getattr(self, name), 1e-3, _MAX_US)
+        if self.durations and self.noise_std > 0.0:
+            raise ConfigError("durations=True and noise_std exclude each other: leave one out.")
+        if self.throttling and not self.power:
+            raise ConfigError("throttling=True needs power=True, which keeps the temperatures.")
+        if self.low_load > self.high_load:
+            raise ConfigError(
+                f"low_load must be at most high_load, got {self.low_load} and {self.high_load}."
+            )
+        if self.warmup_us >= self.length_us:
+            raise ConfigError(
+                f"warmup_us must be less than length_us, got {self.warmup_us} and {self.length_us}."
+            )
         if self.compat != "none":
             for name in ("contention", "power_gating", "switch_us", "wake_us"):
                 if getattr(self, name):

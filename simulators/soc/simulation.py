@@ -142,7 +142,7 @@ class Result:
 
     @property
     def latency_mean_us(self) -> float:
-        """Mean latency in us; DS3's forgotten jobs count as none of its latency."""
+        """Mean latency in us, 0 if no job was completed; DS3's forgotten jobs count as 0."""
         return float(self._system["latency_us"]) / max(self.completed, 1)
 
     def latency_quantile_us(self, share: float) -> float:
@@ -161,7 +161,7 @@ class Result:
 
     @property
     def energy_j(self) -> float:
-        """Energy of all clusters, memory and GPU, in J."""
+        """Energy of all clusters, memory and GPU up to now, in J."""
         if self.soc.options[0]["compat"]:
             return float(self.sim.pes[0]["energy_j"].sum())
         base = float(self.soc.options[0]["base_w"]) * self.counted_us * 1e-6
@@ -170,7 +170,10 @@ class Result:
     @property
     def cluster_energy_j(self) -> npt.NDArray[np.float64]:
         """Energy of each cluster, (C,), in J; not with `compat`, which has it by PE."""
-        return np.asarray(self.sim.clusters[0]["energy_j"])
+        # A cluster is charged when its power changes; this adds what has passed since.
+        clusters, warmup = self.sim.clusters[0], float(self.soc.options[0]["warmup_us"])
+        passed = np.maximum(self.end_us - np.maximum(clusters["charged"], warmup), 0.0)
+        return np.asarray(clusters["energy_j"] + clusters["watt"] * passed * 1e-6)
 
     @property
     def peak_celsius(self) -> float:
@@ -221,7 +224,15 @@ def draw_jobs(
         noise: Whether execution times vary.
         attempts: Waits to draw for each job; in DS3Gym every attempt to inject one is followed by
             a wait.
+
+    Raises:
+        ConfigError: If several waits are to be drawn for each job from arrivals that end.
     """
+    if attempts > 1 and arrivals.n_jobs is not None:
+        raise ConfigError(
+            f"arrivals {arrivals.name!r} end, and compat='ds3gym' takes a wait for every attempt "
+            f"to let a job in. Take arrivals that go on, or another compat."
+        )
     streams = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(3)]
     if arrivals.n_jobs is not None:
         n_jobs = min(n_jobs, arrivals.n_jobs)
@@ -267,6 +278,8 @@ def simulate(
         UnknownNameError: If a name is not known.
     """
     settings = settings or Settings()
+    if settings.durations:
+        raise ConfigError("durations=True needs jobs with their times: use make_sims and play.")
     inside = scheduler if isinstance(scheduler, str) else "external"
     settings = replace(settings, scheduler=inside)
     soc_of = as_platform(platform)
@@ -334,6 +347,8 @@ def _choice(soc: Soc, sim: Sim, scheduler: Scheduler) -> int:
             rank_us=float(soc.rank_us[g]),
         )
     )
+    if isinstance(pe, bool) or not isinstance(pe, int | np.integer):
+        raise ConfigError(f"a scheduler chooses the number of a PE, got {pe!r}.")
     if not (0 <= pe < len(soc.cluster) and math.isfinite(soc.work_us[g, pe])):
         able = np.flatnonzero(np.isfinite(soc.work_us[g])).tolist()
         raise ConfigError(

@@ -41,7 +41,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from archgym_py.errors import InfeasibleDesign, UnknownNameError, did_you_mean
+from archgym_py.errors import ConfigError, InfeasibleDesign, UnknownNameError, did_you_mean
 from archgym_py.simulators.soc.static_problem import PartialSchedule, Schedule, StaticProblem
 
 __all__ = [
@@ -356,14 +356,25 @@ def stf(problem: StaticProblem) -> Schedule:
 
 
 def _optimum(problem: StaticProblem) -> Schedule:
-    """Return a schedule of the smallest makespan, or the best that a minute finds."""
+    """Return a schedule of the smallest makespan.
+
+    Raises:
+        ConfigError: If a minute is too short to prove it.
+    """
     from archgym_py.simulators.soc.optimum import optimum
 
     try:
         hint = heft(problem)
     except InfeasibleDesign:  # where links are missing, a search may find what a heuristic does not
         hint = None
-    return optimum(problem, hint=hint).schedule
+    found = optimum(problem, hint=hint)
+    if not found.proven:
+        raise ConfigError(
+            f"a minute is too short to prove a smallest makespan of {problem.n_tasks} tasks on "
+            f"{problem.n_pes} PEs; the best found is {found.schedule.makespan:g} us. Take 'heft', "
+            f"or call optimum() with a longer time_limit_s."
+        )
+    return found.schedule
 
 
 def _first(values: list[float]) -> int:
