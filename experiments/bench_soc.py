@@ -89,8 +89,16 @@ def measure_decisions(effort: Effort) -> Section:
         Decisions per second, of one environment and of the vector form.
     """
     figures = []
-    for platform, mix in (("ds3gym", "top_1"), (_PLATFORM, DS3_MIX)):
-        given: dict[str, Any] = {"platform": platform, "mix": mix, "power": False}
+    problems: dict[str, dict[str, Any]] = {
+        "ds3gym": {
+            "mix": [f"top_{profile}" for profile in range(1, 6)],
+            "arrivals": "poisson:mean_us=25",
+            "max_jobs_in_flight": 3,
+        },
+        _PLATFORM: {"mix": DS3_MIX, "arrivals": _ARRIVALS},
+    }
+    for platform, problem in problems.items():
+        given = {"platform": platform, "n_jobs": _JOBS, "power": False, **problem}
         figures += [
             _figure(
                 f"{platform}, single",
