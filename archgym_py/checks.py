@@ -13,13 +13,16 @@ from __future__ import annotations
 import math
 import numbers
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
-from archgym_py.errors import ConfigError
+from archgym_py.errors import ConfigError, did_you_mean
 
-__all__ = ["flag", "integer", "number", "require_type"]
+__all__ = ["check_keys", "flag", "integer", "made", "number", "require_type"]
+
+_T = TypeVar("_T")
 
 _KINDS: Mapping[type, str] = {str: "a name", os.PathLike: "a path", Mapping: "a mapping"}
 
@@ -114,6 +117,47 @@ def require_type(name: str, value: object, *types: type) -> None:
     if not isinstance(value, types):
         legal = " or ".join(_KINDS.get(kind, f"of type {kind.__name__}") for kind in types)
         raise ConfigError(f"{name} must be {legal}, got {_shown(value)}.")
+
+
+def check_keys(content: object, known: Sequence[str], required: Sequence[str], where: str) -> None:
+    """Refuse anything but a mapping with the required keys and none that is not known.
+
+    Args:
+        content: What was given.
+        known: Keys that may be there.
+        required: Keys that must be there.
+        where: What to call it in messages.
+
+    Raises:
+        ConfigError: If it is something else.
+    """
+    if not isinstance(content, Mapping):
+        raise ConfigError(
+            f"{where}: must be a mapping with the keys {', '.join(required)}, got {content!r}."
+        )
+    for key in content:
+        if key not in known:
+            raise ConfigError(f"{where}: unknown key {key!r}.{did_you_mean(str(key), known)}")
+    for key in required:
+        if key not in content:
+            raise ConfigError(f"{where}: the key {key!r} is missing. Nothing is assumed for it.")
+
+
+def made(where: str, make: Callable[..., _T], /, **arguments: Any) -> _T:
+    """Call a constructor, with the place of its arguments in front of its error.
+
+    Args:
+        where: Where the arguments are from, for the message.
+        make: The constructor.
+        **arguments: Its arguments.
+
+    Raises:
+        ConfigError: If the constructor does.
+    """
+    try:
+        return make(**arguments)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
 
 
 def _shown(value: object) -> str:

@@ -30,7 +30,14 @@ from archgym_py.objective import Objective, parse_objective
 from archgym_py.simulator import Simulator, Status
 from archgym_py.space import Design, Parameter, ParameterSpace, Value
 
-__all__ = ["DesignEnv", "DesignVectorEnv", "SequentialDesignEnv", "step_space", "step_value"]
+__all__ = [
+    "DesignEnv",
+    "DesignVectorEnv",
+    "SequentialDesignEnv",
+    "refuse_options",
+    "step_space",
+    "step_value",
+]
 
 _MAX_ENVS = 2**31 - 1
 
@@ -233,7 +240,7 @@ class DesignEnv(gym.Env[npt.NDArray[np.float32], Any]):
             ConfigError: If an option is given.
         """
         super().reset(seed=seed)
-        _refuse_options(options)
+        refuse_options(options)
         self._last = None
         return self._scales.observe(None), {}
 
@@ -574,7 +581,7 @@ class DesignVectorEnv(VectorEnv[npt.NDArray[np.float32], npt.NDArray[Any], npt.N
             ConfigError: If an option is given.
         """
         super().reset(seed=seed)
-        _refuse_options(options)
+        refuse_options(options)
         self._last = []
         return self._first_observations(), {}
 
@@ -741,7 +748,15 @@ def _require_one_of(name: str, value: object, known: Sequence[str]) -> None:
         raise ConfigError(f"unknown {name} {value!r}.{did_you_mean(str(value), known)}")
 
 
-def _refuse_options(options: Mapping[str, Any] | None) -> None:
+def refuse_options(options: Mapping[str, Any] | None) -> None:
+    """Raise if `reset` was given an option: our environments have none.
+
+    Args:
+        options: What `reset` was given.
+
+    Raises:
+        ConfigError: If there is one.
+    """
     if options:
         raise ConfigError(
             f"reset takes no options, got {', '.join(map(repr, options))}. Arguments of the "

@@ -42,7 +42,14 @@ from archgym_py.registry import AGENTS
 from archgym_py.simulator import BatchSimulator, Evaluation, Metric, Simulator, Status
 from archgym_py.space import Choice, Design, Integer, Ordinal, ParameterSpace, Real, Value
 from archgym_py.testing_control import check_control_env
-from archgym_py.testing_parts import bad_actions, check_api, in_new_process, raises, require
+from archgym_py.testing_parts import (
+    bad_actions,
+    check_api,
+    in_new_process,
+    raises,
+    require,
+    same_spaces,
+)
 
 __all__ = ["check_agent", "check_control_env", "check_env", "check_simulator"]
 
@@ -300,17 +307,7 @@ def _check_vector(env_id: str, kwargs: Mapping[str, Any], num_envs: int = 4) -> 
         f"{env_id}: the autoreset mode of the vector form must be SAME_STEP; any other wastes "
         f"every second action.",
     )
-    for name in (
-        "action_space",
-        "observation_space",
-        "single_action_space",
-        "single_observation_space",
-    ):
-        require(
-            getattr(batched, name) == getattr(single, name),
-            f"{env_id}: {name} of the vector form is {getattr(batched, name)}, of single "
-            f"environments {getattr(single, name)}.",
-        )
+    same_spaces(env_id, batched, single)
     require(
         data_equivalence(batched.reset(seed=0), single.reset(seed=0), exact=True),
         f"{env_id}: reset of the vector form differs from single environments.",

@@ -22,7 +22,14 @@ from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from archgym_py.errors import ActionError
-from archgym_py.testing_parts import bad_actions, check_api, in_new_process, raises, require
+from archgym_py.testing_parts import (
+    bad_actions,
+    check_api,
+    in_new_process,
+    raises,
+    require,
+    same_spaces,
+)
 
 __all__ = ["check_control_env"]
 
@@ -303,17 +310,7 @@ def _check_vector(env_id: str, kwargs: Mapping[str, Any], num_envs: int = 3) -> 
         batched.metadata.get("autoreset_mode") is AutoresetMode.SAME_STEP,
         f"{env_id}: the autoreset mode of the vector form must be SAME_STEP.",
     )
-    for name in (
-        "action_space",
-        "observation_space",
-        "single_action_space",
-        "single_observation_space",
-    ):
-        require(
-            getattr(batched, name) == getattr(single, name),
-            f"{env_id}: {name} of the vector form is {getattr(batched, name)}, of single "
-            f"environments {getattr(single, name)}.",
-        )
+    same_spaces(env_id, batched, single)
     with raises(gym.error.ResetNeeded, f"{env_id}: a step of the vector form before reset"):
         batched.step(batched.action_space.sample())
     rng = np.random.default_rng(4)

@@ -15,8 +15,9 @@ from typing import Any, ParamSpec, TypeVar
 import gymnasium as gym
 import numpy as np
 from gymnasium.utils.env_checker import check_env as gymnasium_check_env
+from gymnasium.vector import VectorEnv
 
-__all__ = ["bad_actions", "check_api", "in_new_process", "raises", "require"]
+__all__ = ["bad_actions", "check_api", "in_new_process", "raises", "require", "same_spaces"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -88,3 +89,26 @@ def _use_one_thread() -> None:
     """Make the numerical libraries, which are not loaded yet, use one thread."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
+
+
+def same_spaces(
+    env_id: str, batched: VectorEnv[Any, Any, Any], single: VectorEnv[Any, Any, Any]
+) -> None:
+    """Require that a vector form has the spaces of Gymnasium's vector of single environments.
+
+    Args:
+        env_id: Id of the environment, for messages.
+        batched: The vector form.
+        single: Single environments, as a vector.
+    """
+    for name in (
+        "action_space",
+        "observation_space",
+        "single_action_space",
+        "single_observation_space",
+    ):
+        require(
+            getattr(batched, name) == getattr(single, name),
+            f"{env_id}: {name} of the vector form is {getattr(batched, name)}, of single "
+            f"environments {getattr(single, name)}.",
+        )

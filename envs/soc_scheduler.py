@@ -18,6 +18,7 @@ from gymnasium.vector.utils import batch_space
 
 from archgym_py.checks import flag, integer, number
 from archgym_py.cores import cores
+from archgym_py.environment import refuse_options
 from archgym_py.errors import ActionError, ConfigError, UnknownNameError, did_you_mean
 from archgym_py.simulators.soc import kernel
 from archgym_py.simulators.soc.arrivals import DS3_MIX, Arrivals, as_arrivals, as_mix
@@ -361,8 +362,7 @@ class SoCSchedulerEnv(gym.Env[Any, np.int64]):
             ConfigError: If an option is given.
         """
         super().reset(seed=seed)
-        if options:
-            raise ConfigError(f"reset takes no options, got {', '.join(map(repr, options))}.")
+        refuse_options(options)
         self._work.begin({0: self.np_random})
         return self._observe(), self._info()
 
@@ -522,11 +522,10 @@ class SoCSchedulerVectorEnv(VectorEnv[_Floats, npt.NDArray[np.int64], npt.NDArra
         Raises:
             ConfigError: If an option is given, or the number of seeds is wrong.
         """
-        if options:
-            raise ConfigError(f"reset takes no options, got {', '.join(map(repr, options))}.")
+        refuse_options(options)
         if seed is None:
             seed = [None] * self.num_envs
-        elif isinstance(seed, int | np.integer):
+        elif isinstance(seed, _INTEGERS):
             seed = list(range(seed, seed + self.num_envs))
         if len(seed) != self.num_envs:
             raise ConfigError(f"seed must be one number or {self.num_envs}, got {len(seed)}.")
@@ -733,8 +732,7 @@ class SoCFrequencyEnv(gym.Env[_Floats, npt.NDArray[np.int64]]):
             ConfigError: If an option is given.
         """
         super().reset(seed=seed)
-        if options:
-            raise ConfigError(f"reset takes no options, got {', '.join(map(repr, options))}.")
+        refuse_options(options)
         self._work.begin({0: self.np_random}, 0.0)
         self._points = self._work.soc.start_point.copy()
         self._active_us = np.zeros_like(self._active_us)

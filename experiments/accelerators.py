@@ -19,18 +19,18 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, median
 from typing import Any, ClassVar
 
-from archgym_py.experiments.problems import Problem, add_run_options, names_of, run_seeds
+from archgym_py.experiments.problems import (
+    Problem,
+    add_agents_option,
+    add_run_options,
+)
 from archgym_py.experiments.tables import (
     add_readme_option,
-    baselines_of,
     failure_lines,
-    insert_table,
     markdown,
-    publish,
     quantile,
-    study_of,
+    search_designs,
 )
-from archgym_py.registry import AGENTS
 
 __all__ = ["TABLE", "AcceleratorsExperiment", "render"]
 
@@ -108,13 +108,7 @@ class AcceleratorsExperiment:
             "  archgym experiment accelerators --agents genetic,ant_colony --seeds 3\n"
             "  archgym experiment accelerators --readme README.md"
         )
-        parser.add_argument(
-            "--agents",
-            metavar="A,B",
-            type=names_of("agent", AGENTS.names()),
-            default=AGENTS.names(),
-            help="default: all",
-        )
+        add_agents_option(parser)
         add_run_options(parser, budget=500, seeds=5, out="runs/accelerators")
         add_readme_option(parser, TABLE)
 
@@ -132,11 +126,6 @@ class AcceleratorsExperiment:
             ConfigError: If the page has no place for the table.
             OSError: If a file cannot be read or written.
         """
-        if args.readme is not None:  # before the work, which may take hours
-            insert_table(args.readme.read_text(encoding="utf-8"), TABLE, "")
-        keys = [(agent, problem) for agent in args.agents for problem in _PROBLEMS]
-        baselines = baselines_of(_PROBLEMS, _METRIC)  # before the work, too: may find errors
-        study = study_of(run_seeds(keys, args), args, baselines=baselines, kept={"best": _METRIC})
-        table = render(study)
-        publish(study, table, TABLE, out=args.out, readme=args.readme, write=write)
-        return 1 if study["failures"] else 0
+        return search_designs(
+            args, write, name=TABLE, problems=_PROBLEMS, kept={"best": _METRIC}, render=render
+        )

@@ -28,17 +28,21 @@ import pyarrow.compute as pc
 from archgym_py.dataset import SampleDataset
 from archgym_py.errors import ConfigError
 from archgym_py.experiments.campaign import Outcome
-from archgym_py.experiments.problems import Problem, add_run_options, names_of, run_seeds
+from archgym_py.experiments.problems import (
+    Problem,
+    add_agents_option,
+    add_run_options,
+    run_seeds,
+)
 from archgym_py.experiments.tables import (
     add_readme_option,
     failure_lines,
-    insert_table,
     markdown,
     origin_of,
     publish,
     quantile,
+    require_place,
 )
-from archgym_py.registry import AGENTS
 from archgym_py.simulator import Status
 
 __all__ = [
@@ -258,13 +262,7 @@ class AgentsExperiment:
             "  archgym experiment agents --agents genetic,ant_colony --seeds 5\n"
             "  archgym experiment agents --readme README.md"
         )
-        parser.add_argument(
-            "--agents",
-            metavar="A,B",
-            type=names_of("agent", AGENTS.names()),
-            default=AGENTS.names(),
-            help=f"default: all; {_BASELINE} is always there",
-        )
+        add_agents_option(parser, help=f"default: all; {_BASELINE} is always there")
         add_run_options(parser, budget=1000, seeds=20, out="runs/agents")
         add_readme_option(parser, TABLE)
 
@@ -283,8 +281,7 @@ class AgentsExperiment:
                 the simulator.
             OSError: If a file cannot be read or written.
         """
-        if args.readme is not None:  # before the work, which may take hours
-            insert_table(args.readme.read_text(encoding="utf-8"), TABLE, "")
+        require_place(args.readme, TABLE)
         problems = _problems()
         agents = list(dict.fromkeys([_BASELINE, *args.agents]))
         keys = [(agent, problem) for agent in agents for problem in problems]

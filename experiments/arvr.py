@@ -18,18 +18,19 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from archgym_py.experiments.problems import Problem, add_run_options, names_of, run_seeds
+from archgym_py.experiments.problems import (
+    Problem,
+    add_agents_option,
+    add_run_options,
+    names_of,
+)
 from archgym_py.experiments.tables import (
     add_readme_option,
-    baselines_of,
     failure_lines,
-    insert_table,
     markdown,
-    publish,
     quantile,
-    study_of,
+    search_designs,
 )
-from archgym_py.registry import AGENTS
 
 __all__ = ["TABLE", "ARVRExperiment", "render"]
 
@@ -112,13 +113,7 @@ class ARVRExperiment:
             "  archgym experiment arvr --agents genetic,ant_colony --seeds 3\n"
             "  archgym experiment arvr --spaces limited --readme README.md"
         )
-        parser.add_argument(
-            "--agents",
-            metavar="A,B",
-            type=names_of("agent", AGENTS.names()),
-            default=AGENTS.names(),
-            help="default: all",
-        )
+        add_agents_option(parser)
         parser.add_argument(
             "--spaces",
             metavar="A,B",
@@ -143,20 +138,9 @@ class ARVRExperiment:
             ConfigError: If the page has no place for the table.
             OSError: If a file cannot be read or written.
         """
-        if args.readme is not None:  # before the work, which may take hours
-            insert_table(args.readme.read_text(encoding="utf-8"), TABLE, "")
         problems = [
             Problem(space, _ENV, {"workload": "edge_detection", "space": space})
             for space in args.spaces
         ]
-        baselines = baselines_of(problems, _METRIC)  # before the work, too: may find errors
-        keys = [(agent, problem) for agent in args.agents for problem in problems]
-        study = study_of(
-            run_seeds(keys, args),
-            args,
-            baselines=baselines,
-            kept={"best": _METRIC, "budgets_met": "budgets_met"},
-        )
-        table = render(study)
-        publish(study, table, TABLE, out=args.out, readme=args.readme, write=write)
-        return 1 if study["failures"] else 0
+        kept = {"best": _METRIC, "budgets_met": "budgets_met"}
+        return search_designs(args, write, name=TABLE, problems=problems, kept=kept, render=render)

@@ -26,7 +26,13 @@ from archgym_py.agent import Agent, sample_feasible
 from archgym_py.config import RunConfig, parse_settings
 from archgym_py.errors import ConfigError
 from archgym_py.experiments.campaign import Outcome, run_all
-from archgym_py.experiments.problems import Problem, add_run_options, count, names_of
+from archgym_py.experiments.problems import (
+    Problem,
+    add_agents_option,
+    add_run_options,
+    count,
+    names_of,
+)
 from archgym_py.files import write_text
 from archgym_py.registry import AGENTS
 from archgym_py.space import ParameterSpace, Value
@@ -257,11 +263,8 @@ class DefaultsExperiment:
             "  archgym experiment defaults --agents genetic --configs 1 "
             "--try population_size=40,elites=4"
         )
-        parser.add_argument(
-            "--agents",
-            metavar="A,B",
-            type=names_of("agent", AGENTS.names()),
-            help="default: all that have hyperparameters of influence",
+        add_agents_option(
+            parser, default=None, help="default: all that have hyperparameters of influence"
         )
         parser.add_argument(
             "--problems",

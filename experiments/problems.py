@@ -19,7 +19,15 @@ from archgym_py.errors import did_you_mean
 from archgym_py.experiments.campaign import Outcome, run_all
 from archgym_py.registry import AGENTS
 
-__all__ = ["Problem", "add_run_options", "code_of", "count", "names_of", "run_seeds"]
+__all__ = [
+    "Problem",
+    "add_agents_option",
+    "add_run_options",
+    "code_of",
+    "count",
+    "names_of",
+    "run_seeds",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +154,28 @@ def names_of(kind: str, known: Iterable[str]) -> Callable[[str], tuple[str, ...]
         return names
 
     return parse
+
+
+def add_agents_option(
+    parser: argparse.ArgumentParser,
+    *,
+    default: tuple[str, ...] | None = AGENTS.names(),
+    help: str = "default: all",  # noqa: A002  # argparse's word
+) -> None:
+    """Declare the option that names agents.
+
+    Args:
+        parser: The parser of the experiment.
+        default: Names if the option is not given.
+        help: What the default is.
+    """
+    parser.add_argument(
+        "--agents",
+        metavar="A,B",
+        type=names_of("agent", AGENTS.names()),
+        default=default,
+        help=help,
+    )
 
 
 def add_run_options(parser: argparse.ArgumentParser, *, budget: int, seeds: int, out: str) -> None:

@@ -41,12 +41,12 @@ from archgym_py.experiments.problems import count, names_of
 from archgym_py.experiments.tables import (
     add_readme_option,
     failure_lines,
-    insert_table,
     markdown,
     publish,
+    require_place,
 )
 from archgym_py.files import atomic_path
-from archgym_py.simulators.soc.arrivals import as_arrivals, as_mix
+from archgym_py.simulators.soc.arrivals import DS3_MIX, as_arrivals, as_mix
 from archgym_py.simulators.soc.platforms import as_platform
 from archgym_py.simulators.soc.problem import make_soc
 from archgym_py.simulators.soc.settings import Settings
@@ -203,14 +203,7 @@ PROBLEMS: Final[Mapping[str, SchedulingProblem]] = {
             name="six_applications",
             title="six applications",
             platform="multiple_bal",
-            mix={
-                "wifi_transmitter": 0.2,
-                "wifi_receiver": 0.2,
-                "lag_detection": 0.2,
-                "single_carrier_transmitter": 0.1,
-                "single_carrier_receiver": 0.1,
-                "temporal_mitigation": 0.2,
-            },
+            mix=DS3_MIX,
             settings={"max_jobs_in_flight": 12},
             length_us=200_000.0,
             warmup_us=20_000.0,
@@ -623,8 +616,7 @@ class SchedulingExperiment:
                 library is missing.
             OSError: If a file cannot be read or written.
         """
-        if args.readme is not None:  # before the work, which may take an hour
-            insert_table(args.readme.read_text(encoding="utf-8"), TABLE, "")
+        require_place(args.readme, TABLE)
         if not args.no_plots:
             require("matplotlib", extra="report")
         require("scipy.stats", extra="agents")

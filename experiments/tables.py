@@ -13,7 +13,7 @@ from typing import Any
 import archgym_py
 from archgym_py.errors import ConfigError
 from archgym_py.experiments.campaign import Outcome
-from archgym_py.experiments.problems import Problem
+from archgym_py.experiments.problems import Problem, run_seeds
 from archgym_py.files import write_text
 from archgym_py.registry import AGENTS
 from archgym_py.runner import make_env
@@ -21,14 +21,14 @@ from archgym_py.runner import make_env
 __all__ = [
     "RESULTS",
     "add_readme_option",
-    "baselines_of",
     "failure_lines",
     "insert_table",
     "markdown",
     "origin_of",
     "publish",
     "quantile",
-    "study_of",
+    "require_place",
+    "search_designs",
     "study_text",
 ]
 
@@ -213,13 +213,59 @@ def origin_of(
     }
 
 
-def baselines_of(problems: Sequence[Problem], metric: str) -> list[tuple[Problem, float]]:
-    """Return what the baseline design of each problem gives; it finds out what is wrong with one.
+def require_place(readme: Path | None, name: str) -> None:
+    """Raise before the work, which may take hours, if a page has no place for a table.
 
     Args:
-        problems: The problems.
-        metric: Name of a metric of their simulators.
+        readme: The page, None if there is none.
+        name: Name of the table.
+
+    Raises:
+        ConfigError: If there is no place.
+        OSError: If the page cannot be read.
     """
+    if readme is not None:
+        insert_table(readme.read_text(encoding="utf-8"), name, "")
+
+
+def search_designs(
+    args: argparse.Namespace,
+    write: Callable[[str], object],
+    *,
+    name: str,
+    problems: Sequence[Problem],
+    kept: Mapping[str, str],
+    render: Callable[[Mapping[str, Any]], str],
+) -> int:
+    """Let agents look for good designs, and publish what they found.
+
+    Args:
+        args: The options of the experiment.
+        write: Takes a line of the result.
+        name: Name of the table.
+        problems: What is designed.
+        kept: What is kept of the best design of a run: name in the study to name of the metric,
+            first the one that was minimised.
+        render: Makes the table of a study.
+
+    Returns:
+        0, or 1 if a run failed.
+
+    Raises:
+        ConfigError: If the page has no place for the table.
+        OSError: If a file cannot be read or written.
+    """
+    require_place(args.readme, name)
+    # Before the work, too: this finds out what is wrong with an environment.
+    baselines = _baselines(problems, next(iter(kept.values())))
+    runs = run_seeds([(agent, problem) for agent in args.agents for problem in problems], args)
+    study = _study(runs, args, baselines, kept)
+    publish(study, render(study), name, out=args.out, readme=args.readme, write=write)
+    return 1 if study["failures"] else 0
+
+
+def _baselines(problems: Sequence[Problem], metric: str) -> list[tuple[Problem, float]]:
+    """Return the problems, each with the metric of its baseline design."""
     baselines = []
     for problem in problems:
         env = make_env(problem.env, problem.env_kwargs)
@@ -228,25 +274,13 @@ def baselines_of(problems: Sequence[Problem], metric: str) -> list[tuple[Problem
     return baselines
 
 
-def study_of(
+def _study(
     runs: Sequence[tuple[str, Problem, Sequence[Outcome]]],
     args: argparse.Namespace,
-    *,
     baselines: Sequence[tuple[Problem, float]],
     kept: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Put together what is kept of runs in which agents look for good designs.
-
-    Args:
-        runs: Agent, problem and the outcomes of the seeds.
-        args: The options of the experiment.
-        baselines: The problems, each with the metric of its baseline design.
-        kept: What is kept of the best design of a run: name in the study to name of the metric,
-            first the one that was minimised.
-
-    Returns:
-        Plain data with `problems`, `runs` and where they are from.
-    """
+    """Put together what is kept of the runs."""
     metric = next(iter(kept.values()))
     return {
         **origin_of(runs, args),

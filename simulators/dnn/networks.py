@@ -35,6 +35,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, Final
 
+from archgym_py.checks import check_keys, made
 from archgym_py.config import load_yaml
 from archgym_py.errors import ConfigError, UnknownNameError, did_you_mean
 from archgym_py.simulators.dnn.layers import Layer
@@ -246,7 +247,7 @@ def parse_network(content: Mapping[str, Any], *, source: str) -> Network:
 you mean 'weight_operand'?
     """
     known = tuple(field.name for field in fields(Network))
-    _check_keys(content, known, ("name", "layers"), source)
+    check_keys(content, known, ("name", "layers"), source)
     entries = content["layers"]
     if not isinstance(entries, Sequence) or isinstance(entries, str | bytes):
         raise ConfigError(f"{source}: layers must be a list of mappings, got {entries!r}.")
@@ -254,32 +255,10 @@ you mean 'weight_operand'?
     for number, entry in enumerate(entries, start=1):
         given = entry.get("name") if isinstance(entry, Mapping) else None
         where = f"{source}: layer {number}" + (f" ({given!r})" if given is not None else "")
-        _check_keys(entry, _LAYER_FIELDS, _LAYER_REQUIRED, where)
-        layers.append(_named(source, Layer, **entry))
-    network: Network = _named(source, Network, **{**content, "layers": tuple(layers)})
+        check_keys(entry, _LAYER_FIELDS, _LAYER_REQUIRED, where)
+        layers.append(made(source, Layer, **entry))
+    network: Network = made(source, Network, **{**content, "layers": tuple(layers)})
     return network
-
-
-def _named(source: str, make: Any, /, **arguments: Any) -> Any:
-    """Call a constructor, with the source in front of its error."""
-    try:
-        return make(**arguments)
-    except ConfigError as error:
-        raise ConfigError(f"{source}: {error}") from error
-
-
-def _check_keys(content: object, known: Sequence[str], required: Sequence[str], where: str) -> None:
-    """Refuse anything but a mapping with the required keys and none that is not known."""
-    if not isinstance(content, Mapping):
-        raise ConfigError(
-            f"{where}: must be a mapping with the keys {', '.join(required)}, got {content!r}."
-        )
-    for key in content:
-        if key not in known:
-            raise ConfigError(f"{where}: unknown key {key!r}.{did_you_mean(str(key), known)}")
-    for key in required:
-        if key not in content:
-            raise ConfigError(f"{where}: the key {key!r} is missing. Nothing is assumed for it.")
 
 
 @cache

@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from archgym_py.checks import check_keys
 from archgym_py.errors import ConfigError, InfeasibleDesign, UnknownNameError, did_you_mean
 from archgym_py.simulators.soc.arvr_database import BlockLibrary
 from archgym_py.simulators.soc.arvr_kernel import Designs
@@ -134,7 +135,7 @@ def parse_soc(content: Mapping[str, Any]) -> SoC:
         archgym_py.errors.ConfigError: system: unknown key 'procesors'. Did you mean 'processors'?
     """
     required = ("processors", "memories", "buses", "tasks")
-    _check_keys(content, (*required, "links"), required, "system")
+    check_keys(content, (*required, "links"), required, "system")
     parts: dict[str, dict[str, Any]] = {}
     for part, make, known, needed in (
         ("processors", Block, ("type", "bus"), ("type", "bus")),
@@ -146,7 +147,7 @@ def parse_soc(content: Mapping[str, Any]) -> SoC:
         if not isinstance(entries, Mapping):
             raise ConfigError(f"system: {part} must be a mapping of names, got {entries!r}.")
         for name, entry in entries.items():
-            _check_keys(entry, known, needed, f"system: {part}: {name!r}")
+            check_keys(entry, known, needed, f"system: {part}: {name!r}")
             for key, value in entry.items():
                 if not isinstance(value, str):
                     raise ConfigError(
@@ -285,17 +286,3 @@ def _place_tasks(
 def _require(what: str, kind: str, name: str, known: Mapping[str, object]) -> None:
     if name not in known:
         raise UnknownNameError(f"{what}: there is no {kind} {name!r}.{did_you_mean(name, known)}")
-
-
-def _check_keys(content: object, known: Sequence[str], required: Sequence[str], where: str) -> None:
-    """Refuse anything but a mapping with the required keys and none that is not known."""
-    if not isinstance(content, Mapping):
-        raise ConfigError(
-            f"{where}: must be a mapping with the keys {', '.join(required)}, got {content!r}."
-        )
-    for key in content:
-        if key not in known:
-            raise ConfigError(f"{where}: unknown key {key!r}.{did_you_mean(str(key), known)}")
-    for key in required:
-        if key not in content:
-            raise ConfigError(f"{where}: the key {key!r} is missing. Nothing is assumed for it.")

@@ -47,9 +47,9 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Final
 
-from archgym_py.checks import integer, number
+from archgym_py.checks import check_keys, integer, made, number
 from archgym_py.errors import ConfigError, UnknownNameError, did_you_mean
-from archgym_py.simulators.soc.shelf import Shelf, check_keys
+from archgym_py.simulators.soc.shelf import Shelf
 
 __all__ = [
     "MAX_TASKS",
@@ -386,7 +386,7 @@ def parse_workload(content: Mapping[str, Any], *, source: str) -> Workload:
     for place, entry in enumerate(_list_of(content, "tasks", source), start=1):
         where = f"{source}: task {place}"
         check_keys(entry, task_fields, ("name",), where)
-        tasks.append(_named(source, Task, **entry))
+        tasks.append(made(source, Task, **entry))
     names = [task.name for task in tasks]
     edges: list[Edge] = []
     for place, entry in enumerate(_list_of(content, "edges", source), start=1):
@@ -403,7 +403,7 @@ def parse_workload(content: Mapping[str, Any], *, source: str) -> Workload:
     if "budgets" in content:
         limits = tuple(field.name for field in fields(Budgets))
         check_keys(content["budgets"], limits, limits, f"{source}: budgets")
-        budgets = _named(source, Budgets, **content["budgets"])
+        budgets = made(source, Budgets, **content["budgets"])
     order = _list_of(content, "accelerator_order", source)
     for name in order:
         if name not in names:
@@ -412,7 +412,7 @@ def parse_workload(content: Mapping[str, Any], *, source: str) -> Workload:
                 f"{did_you_mean(str(name), names)}"
             )
     texts = {key: content[key] for key in ("name", "description", "source") if key in content}
-    workload: Workload = _named(
+    workload: Workload = made(
         source,
         Workload,
         tasks=tuple(tasks),
@@ -429,14 +429,6 @@ def _list_of(content: Mapping[str, Any], key: str, source: str) -> Sequence[Any]
     if not isinstance(entries, Sequence) or isinstance(entries, str | bytes):
         raise ConfigError(f"{source}: {key} must be a list, got {entries!r}.")
     return entries
-
-
-def _named(where: str, make: Any, /, **arguments: Any) -> Any:
-    """Call a constructor, with the source in front of its error."""
-    try:
-        return make(**arguments)
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from error
 
 
 def _parse(content: Mapping[str, Any], source: str) -> Workload:

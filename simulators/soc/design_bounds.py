@@ -12,8 +12,8 @@ import numpy.typing as npt
 from archgym_py.errors import ConfigError
 from archgym_py.simulators.soc.design_area import PORT_BANDWIDTHS, area_mm2
 from archgym_py.simulators.soc.design_space import KINDS, MAX_PES, SOC_DESIGN_SPACE
-from archgym_py.simulators.soc.kernel import AMBIENT, LEAK_C1, LEAK_C2, LEAK_IG
-from archgym_py.simulators.soc.layout import Soc
+from archgym_py.simulators.soc.kernel import LEAK_C1, LEAK_C2, LEAK_IG
+from archgym_py.simulators.soc.layout import AMBIENT_CELSIUS, Soc
 from archgym_py.simulators.soc.state import Jobs
 
 __all__ = ["Load", "metric_bounds"]
@@ -103,7 +103,7 @@ def metric_bounds(
         ),
         "power_mw": power_mw,
         "peak_power_mw": power_mw,
-        "peak_celsius": (AMBIENT, limit_celsius),
+        "peak_celsius": (AMBIENT_CELSIUS, limit_celsius),
         "area_mm2": _area_bounds(),
         **dict.fromkeys(shares, (0.0, 1.0)),
     }

@@ -34,9 +34,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from archgym_py.checks import integer, number
+from archgym_py.checks import check_keys, integer, number
 from archgym_py.errors import ConfigError, did_you_mean
-from archgym_py.simulators.soc.shelf import Shelf, check_keys
+from archgym_py.simulators.soc.shelf import Shelf
 
 __all__ = [
     "MAX_TASKS",

@@ -33,7 +33,10 @@ from numba import njit
 from numba.typed import List
 
 from archgym_py.simulators.soc.layout import (
+    AMBIENT_CELSIUS,
     GOVERNORS,
+    GPU_W,
+    MEMORY_W,
     ORDERS,
     POLICIES,
     QUEUES,
@@ -83,8 +86,6 @@ ONDEMAND = GOVERNORS.index("ondemand")
 
 # Leakage of DS3's cores: V * C1 * T^2 * exp(-C2 / T) + IG * V in W, T in kelvin.
 LEAK_C1, LEAK_C2, LEAK_IG = 0.002488, 2660.0, 0.000519
-MEMORY_W, GPU_W = 0.0473, 0.1201
-AMBIENT = 42.0
 HYSTERESIS = 3.0  # of throttling, in degrees
 PRUNED_AFTER = 15  # DS3 forgets tasks of jobs that are older than the newest by more
 
@@ -1292,14 +1293,14 @@ def _heat(k: Any, s: Any, t: float) -> None:
     o, y = k.options[0], s.system[0]
     old = s.heat_scratch
     for i in range(s.celsius.size):
-        old[i] = s.celsius[i] - AMBIENT
+        old[i] = s.celsius[i] - AMBIENT_CELSIUS
     for i in range(s.celsius.size):
         value = k.heating[i, 0] * MEMORY_W + k.heating[i, 1] * GPU_W
         for m in range(s.celsius.size):
             value += k.cooling[i, m] * old[m]
         for c in range(s.clusters.size):
             value += k.heating[i, c + 2] * (s.clusters[c].window_j / o.thermal_us * 1e6)
-        s.celsius[i] = value + AMBIENT
+        s.celsius[i] = value + AMBIENT_CELSIUS
     for c in range(s.clusters.size):
         s.clusters[c].window_j = 0.0
     y.thermal_n += 1
@@ -1520,7 +1521,7 @@ def _observe(k: Any, s: Any, features: Any, mask: Any) -> None:
     features[at] = y.jobs / o.capacity
     features[at + 1] = y.n_ready / (y.n_ready + 4.0)
     features[at + 2] = y.n_executable / (y.n_executable + 4.0)
-    features[at + 3] = _squash(max(_hottest(s) - AMBIENT, 0.0), 40.0)
+    features[at + 3] = _squash(max(_hottest(s) - AMBIENT_CELSIUS, 0.0), 40.0)
 
 
 @njit(**_options)

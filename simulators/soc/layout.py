@@ -14,9 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "AMBIENT_CELSIUS",
     "CLUSTER",
     "GOVERNORS",
+    "GPU_W",
     "JOB",
+    "MEMORY_W",
     "OPTIONS",
     "ORDERS",
     "PE",
@@ -63,6 +66,13 @@ GOVERNORS: Final = ("static", "ondemand")
 QUEUES: Final = ("ready", "executable", "inbound", "unplaced")
 """Tasks that wait for a PE to be chosen, for their PE, and for their inputs to reach the memory;
 and scratch of the schedulers."""
+
+AMBIENT_CELSIUS: Final = 42.0
+"""Temperature above which DS3's model of an Odroid-XU3 counts."""
+
+MEMORY_W: Final = 0.0473
+GPU_W: Final = 0.1201
+"""What memory and GPU of that board take, which always counts."""
 
 OPTIONS: Final = np.dtype(
     [

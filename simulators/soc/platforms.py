@@ -47,10 +47,10 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 import numpy as np
 import numpy.typing as npt
 
-from archgym_py.checks import integer, number
+from archgym_py.checks import check_keys, integer, number
 from archgym_py.errors import ConfigError, UnknownNameError, did_you_mean
 from archgym_py.simulators.soc.graphs import TaskGraph, read_times
-from archgym_py.simulators.soc.shelf import Shelf, check_keys
+from archgym_py.simulators.soc.shelf import Shelf
 
 __all__ = [
     "KINDS",

@@ -12,6 +12,8 @@ from archgym_py.errors import ConfigError, UnknownNameError, did_you_mean
 from archgym_py.simulators.soc.graphs import TaskGraph
 from archgym_py.simulators.soc.layout import (
     GOVERNORS,
+    GPU_W,
+    MEMORY_W,
     OPTIONS,
     ORDERS,
     POLICIES,
@@ -29,7 +31,6 @@ from archgym_py.simulators.soc.static_schedule import (
 
 __all__ = ["make_plan", "make_soc"]
 
-_BASE_W: Final = 0.0473 + 0.1201  # memory and GPU of an Odroid-XU3, as in DS3
 
 # Temperatures of an Odroid-XU3's five hotspots above 42 degrees, from DS3: the next ones are
 # _COOLING times these plus the columns of _HEATING times powers in W.
@@ -121,7 +122,7 @@ def _options(settings: Settings) -> npt.NDArray[Any]:
     o["noise"] = 2 if settings.durations else int(settings.noise_std > 0.0)
     o["sampling_us"] = _DS3GYM_SAMPLING_US if settings.compat == "ds3gym" else settings.sampling_us
     o["thermal_us"] = settings.thermal_us if is_clean else _DS3_THERMAL_US
-    o["base_w"] = _BASE_W
+    o["base_w"] = MEMORY_W + GPU_W
     for name in _SAME_NAME:
         o[name] = getattr(settings, name)
     return options

@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 from archgym_py.config import load_yaml
 from archgym_py.errors import ConfigError, UnknownNameError, did_you_mean
 
-__all__ = ["Shelf", "check_keys"]
+__all__ = ["Shelf"]
 
 _SUFFIXES: Final = (".yaml", ".yml")
 _T = TypeVar("_T")
@@ -111,27 +111,3 @@ class Shelf(Generic[_T]):
         except ConfigError as error:
             raise ConfigError(f"{error} A {self._kind} file is a YAML file in UTF-8.") from error
         return self._parse(content, where)
-
-
-def check_keys(content: object, known: Sequence[str], required: Sequence[str], where: str) -> None:
-    """Refuse anything but a mapping with the required keys and none that is not known.
-
-    Args:
-        content: What was given.
-        known: Keys that may be there.
-        required: Keys that must be there.
-        where: What to call it in messages.
-
-    Raises:
-        ConfigError: If it is something else.
-    """
-    if not isinstance(content, Mapping):
-        raise ConfigError(
-            f"{where}: must be a mapping with the keys {', '.join(required)}, got {content!r}."
-        )
-    for key in content:
-        if key not in known:
-            raise ConfigError(f"{where}: unknown key {key!r}.{did_you_mean(str(key), known)}")
-    for key in required:
-        if key not in content:
-            raise ConfigError(f"{where}: the key {key!r} is missing. Nothing is assumed for it.")

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from archgym_py.errors import ConfigError
 from archgym_py.simulators.soc.layout import (
+    AMBIENT_CELSIUS,
     CLUSTER,
     GOVERNORS,
     JOB,
@@ -28,7 +29,6 @@ from archgym_py.simulators.soc.layout import (
 __all__ = ["Jobs", "make_sims", "make_view"]
 
 _NEVER: Final = 1 << 40  # a job number that no run reaches
-_AMBIENT_CELSIUS: Final = 42.0
 _NO_NOISE: Final = np.zeros((1, 1))
 
 
@@ -110,7 +110,7 @@ def make_sims(soc: Soc, jobs: Sequence[Jobs], *, rows: int = 0, changes: int = 0
         event_seq=np.zeros((count, pes), np.int64),
         available_us=np.zeros((count, pes)),
         clusters=groups,
-        celsius=np.full((count, 5), _AMBIENT_CELSIUS),
+        celsius=np.full((count, 5), AMBIENT_CELSIUS),
         link_us=np.zeros((count, clusters + 1, clusters + 1)),
         listed=np.zeros((count, number_of_jobs if is_ds3 else 0), np.int64),
         order=np.zeros((count, slots, tasks if is_ds3 else 0), np.int64),
