@@ -19,7 +19,7 @@ DEMO_RUN := $(BIN)/archgym run --env ArchGym/DRAMController-v0 --set workload=cl
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint check bench coverage constraints clean
+.PHONY: help setup run test lint check lottery bench coverage constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,8 +44,12 @@ lint: $(FULL) ## formatting, lint, types and import directions
 
 check: lint test ## everything that continuous integration runs
 
+lottery: $(FULL) ## the hyperparameter lottery on two workloads, with a report (some minutes)
+	$(BIN)/archgym experiment lottery
+
 bench: $(FULL) ## measure the simulator's and the environment's speed
 	$(BIN)/python -m archgym_py.experiments.bench
+	$(BIN)/python -m archgym_py.experiments.bench_sweep
 
 coverage: $(FULL) ## run the tests and list the lines that they miss
 	$(BIN)/python -m pytest -q -n auto --cov
@@ -72,5 +76,5 @@ $(LIGHT): $(INSTALL_INPUTS) | $(BIN)/python
 	@touch $@
 
 $(FULL): $(INSTALL_INPUTS) | $(BIN)/python
-	$(PIP) install --quiet -c constraints.txt -e '.[agents,onnx,optimum,report,dev]'
+	$(PIP) install --quiet -c constraints.txt -e '.[all,dev]'
 	@touch $(LIGHT) $@

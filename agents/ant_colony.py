@@ -42,7 +42,9 @@ class AntColony(AskTellAgent):
 
     The graph has a column of nodes for each parameter, one node for each value. An ant takes one
     node of each column, with probabilities that are proportional to the pheromone on them, so that
-    its walk is a design. After a generation of ants the share `evaporation` of all pheromone
+    its walk is a design. With the probability `greediness` it takes one of those with the most
+    pheromone instead, as in the Ant Colony System (Dorigo and Gambardella, IEEE Trans. Evolutionary
+    Computation 1, 1997). After a generation of ants the share `evaporation` of all pheromone
     evaporates, and as much is laid: the share `best_share` of it by the best design so far, the
     rest by the `elites` best designs of the generation, the k-th of which lays in proportion to
     elites - k + 1. Inactive parameters keep their pheromone.
@@ -67,11 +69,11 @@ class AntColony(AskTellAgent):
     doc: ClassVar[str] = "max-min ant system with pheromone on the values of the best designs"
     hyperparameters: ClassVar[ParameterSpace] = ParameterSpace(
         (
-            Integer("ants", 4, 128, default=16, doc="designs in a generation"),
+            Integer("ants", 2, 128, default=16, doc="designs in a generation"),
             Real(
                 "evaporation",
                 0.02,
-                0.8,
+                1.0,
                 default=0.2,
                 doc="share of pheromone that is renewed by a generation",
             ),
@@ -83,6 +85,7 @@ class AntColony(AskTellAgent):
             Integer(
                 "patience", 2, 100, default=15, doc="generations without a better design to restart"
             ),
+            Real("greediness", 0.0, 1.0, default=0.0, doc="chance to take the value with the most"),
         )
     )
 
@@ -95,6 +98,7 @@ class AntColony(AskTellAgent):
         self._best_share = cast(float, self.config["best_share"])
         self._floor = cast(float, self.config["floor"])
         self._patience = cast(int, self.config["patience"])
+        self._greediness = cast(float, self.config["greediness"])
         self._counts = np.array([p.cardinality for p in space.parameters], dtype=np.intp)
         # Pheromone lies in one array, the values of the first parameter first, so that all
         # parameters are walked, and laid upon, at once.
@@ -120,7 +124,7 @@ class AntColony(AskTellAgent):
         self._active = np.empty((self._ants, n), dtype=np.bool_)
         left = np.arange(self._ants)
         for _ in range(_ATTEMPTS + 1):
-            walks = self._walk(self._pheromone, self.rng.random((len(left), n)))
+            walks = self._choose(self.rng.random((len(left), n)))
             batch = self.space.batch(self._units(walks))
             self._walks[left], self._active[left] = walks, batch.active
             for ant, design in zip(left.tolist(), batch.designs, strict=True):
@@ -160,6 +164,15 @@ class AntColony(AskTellAgent):
         laid = np.broadcast_to(shares[:, None], active.shape)
         np.add.at(self._pheromone, places[active], laid[active])
         np.clip(self._pheromone, self._floor, 1.0, out=self._pheromone)
+
+    def _choose(self, draws: npt.NDArray[np.float64]) -> _Walks:
+        """Return the values that ants take, some of them greedily."""
+        walks = self._walk(self._pheromone, draws)
+        if self._greediness == 0.0:
+            return walks
+        most = np.maximum.reduceat(self._pheromone, self._firsts)[self._owners]
+        best = self._walk(np.where(self._pheromone == most, 1.0, 0.0), draws)
+        return np.where(self.rng.random(draws.shape) < self._greediness, best, walks)
 
     def _walk(self, pheromone: npt.NDArray[np.float64], draws: npt.NDArray[np.float64]) -> _Walks:
         """Return the values that ants take, for draws from [0, 1) of shape (m, n)."""

@@ -62,7 +62,7 @@ class Genetic(AskTellAgent):
     doc: ClassVar[str] = "genetic algorithm with tournaments, crossover, mutation and elites"
     hyperparameters: ClassVar[ParameterSpace] = ParameterSpace(
         (
-            Integer("population_size", 4, 256, default=24, doc="designs in a generation"),
+            Integer("population_size", 2, 256, default=24, doc="designs in a generation"),
             Integer("tournament_size", 1, 16, default=4, doc="contenders for being a parent"),
             Choice("crossover", ("uniform", "two_point"), doc="how genes of parents are mixed"),
             Real(

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import archgym_py
 from archgym_py.config import RunConfig, parse_settings
-from archgym_py.errors import AgentError, ArchGymError, ConfigError
+from archgym_py.errors import AgentError, ArchGymError, ConfigError, PoolError
 from archgym_py.files import write_text
 from archgym_py.registration import ENVS
 from archgym_py.registry import AGENTS, EXPERIMENTS, SIMULATORS
@@ -392,6 +392,46 @@ def _plot(args: argparse.Namespace) -> int:
     return 0
 
 
+def _sweep(args: argparse.Namespace) -> int:
+    from archgym_py.analysis import analyse
+    from archgym_py.summary import summary
+    from archgym_py.sweep import sweep
+    from archgym_py.sweep_config import SweepConfig
+
+    config = SweepConfig.from_yaml(args.config)
+    if args.out is not None:
+        config = dataclasses.replace(config, out=args.out)
+    try:
+        results = sweep(
+            config,
+            resume=args.resume,
+            share=args.share,
+            jobs=args.jobs,
+            address=args.address,
+            max_failures=args.max_failures,
+            command=args.command_line,
+        )
+    except (KeyboardInterrupt, PoolError):
+        _note("what was finished is kept; the same command with --resume continues")
+        raise
+    data = analyse(results)
+    _write(f"{summary(data)}\n\nrows: {config.out}; archgym report {config.out} draws them")
+    return 1 if data["failed"] else 0
+
+
+def _report(args: argparse.Namespace) -> int:
+    from archgym_py.analysis import analyse
+    from archgym_py.report_page import write_page
+    from archgym_py.results import read_results
+    from archgym_py.summary import summary
+
+    page = args.dir / "report.html" if args.out is None else args.out
+    data = analyse(read_results(args.dir))
+    write_page(data, page)
+    _write(f"{summary(data)}\n\npage: {page}")
+    return 0
+
+
 def _experiment(args: argparse.Namespace) -> int:
     experiment: Experiment = args.experiment
     try:
@@ -564,6 +604,53 @@ def _parser(*, experiments: bool) -> argparse.ArgumentParser:
         help="form of the output (default: %(default)s)",
     )
 
+    command = add(
+        "sweep",
+        _sweep,
+        "run agents with many hyperparameters, on Ray Tune",
+        _EXAMPLES["sweep"],
+    )
+    command.add_argument("config", metavar="CONFIG", help="YAML file of the sweep")
+    command.add_argument(
+        "--resume", action="store_true", help="continue the sweep if it was begun before"
+    )
+    command.add_argument(
+        "--out", metavar="DIR", type=Path, help="folder of the sweep, in place of the file's"
+    )
+    command.add_argument(
+        "--share",
+        metavar="P",
+        type=float,
+        default=1.0,
+        help="make this part of the runs only, such as 0.01; a larger one continues it",
+    )
+    command.add_argument(
+        "--jobs", metavar="N", type=_count, help="worker processes (default: one for each core)"
+    )
+    command.add_argument(
+        "--address",
+        metavar="ADDRESS",
+        help="a running Ray cluster that shares the folder: HOST:PORT, ray://HOST:PORT or auto "
+        "(default: start Ray on this machine)",
+    )
+    command.add_argument(
+        "--max-failures",
+        metavar="N",
+        type=int,
+        help="stop when more than N runs have failed (default: never)",
+    )
+
+    command = add(
+        "report",
+        _report,
+        "print the statistics of a sweep and draw them as an HTML page",
+        _EXAMPLES["report"],
+    )
+    command.add_argument("dir", metavar="DIR", type=Path, help="folder of a sweep, or of any runs")
+    command.add_argument(
+        "--out", metavar="FILE", type=Path, help="page to write (default: DIR/report.html)"
+    )
+
     command = add("plot", _plot, "draw best-so-far against samples", _EXAMPLES["plot"])
     command.add_argument("dir", metavar="DIR", help="folder of runs, or of a run")
     command.add_argument(
@@ -622,6 +709,15 @@ kwargs are arguments of the environment and may be left out; a failed design has
 
 A row is one occurrence of a layer, the total counts each as often as the network has it.
 In a loop nest "for M in 0..4" has four iterations, 0 to 3.""",
+    "sweep": """\
+  archgym sweep configs/sweeps/lottery.yaml
+  archgym sweep configs/sweeps/lottery_full.yaml --share 0.01 --out runs/try
+  archgym sweep configs/sweeps/lottery_full.yaml --resume --max-failures 100
+
+The form of CONFIG is described in archgym_py/sweep_config.py.""",
+    "report": """\
+  archgym report runs/lottery
+  archgym report runs/demo --out demo.html""",
     "plot": """\
   archgym plot runs --out best_so_far.png""",
     "experiment": """\

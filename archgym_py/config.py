@@ -24,6 +24,7 @@ from archgym_py.files import write_text
 __all__ = [
     "RunConfig",
     "canonical_json",
+    "dump_yaml",
     "load_yaml",
     "parse_settings",
     "plain",
@@ -141,6 +142,20 @@ def load_yaml(path: str | Path) -> Any:
             names the file and the line.
     """
     return _read(path)[0]
+
+
+def dump_yaml(path: str | Path, value: Any) -> None:
+    """Write plain data to a file from which `load_yaml` reads it equal.
+
+    Args:
+        path: The file; its folder has to exist.
+        value: What [`plain`][] returns.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    text = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    write_text(Path(path), text)
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
@@ -352,5 +367,4 @@ class RunConfig:
         Raises:
             OSError: If the file cannot be written.
         """
-        text = yaml.dump(self.to_mapping(), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
-        write_text(Path(path), text)
+        dump_yaml(path, self.to_mapping())

@@ -20,6 +20,7 @@ __all__ = [
     "ConfigError",
     "DesignError",
     "InfeasibleDesign",
+    "PoolError",
     "ReplayMismatch",
     "SimulatorError",
     "SimulatorTimeout",
@@ -53,6 +54,10 @@ class ConfigError(ArchGymError, ValueError):
 
 class AgentError(ArchGymError):
     """An agent cannot go on, for a reason outside of the library."""
+
+
+class PoolError(ArchGymError):
+    """Runs side by side cannot go on: too many have failed, or Ray does not work."""
 
 
 class UnknownNameError(ArchGymError, LookupError):

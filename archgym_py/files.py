@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["TEMPORARY_SUFFIX", "atomic_path", "write_text"]
+from archgym_py.errors import ConfigError
+
+__all__ = ["TEMPORARY_SUFFIX", "LockedError", "atomic_path", "locked", "write_text"]
 
 TEMPORARY_SUFFIX = ".tmp"
 """Ending of the name of a file that is still being written."""
+
+
+class LockedError(ConfigError):
+    """Another process is writing a folder."""
 
 
 @contextmanager
@@ -66,3 +73,24 @@ def write_text(path: Path, text: str) -> None:
     """
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def locked(folder: Path, what: str) -> Iterator[None]:
+    """Keep other processes from writing a folder; the system lifts the lock when a process dies.
+
+    Args:
+        folder: The folder; it has to exist.
+        what: What is written there, for the message.
+
+    Raises:
+        LockedError: If another process is writing it.
+    """
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LockedError(
+                f"{folder}: another process is writing {what}. Wait until it ends."
+            ) from error
+        yield

@@ -107,7 +107,11 @@ EXPERIMENTS = Registry(
         "agents": "archgym_py.experiments.agents:AgentsExperiment",
         "arvr": "archgym_py.experiments.arvr:ARVRExperiment",
         "defaults": "archgym_py.experiments.defaults:DefaultsExperiment",
+        "lottery": "archgym_py.experiments.lottery:LotteryExperiment",
+        "sample_budget": "archgym_py.experiments.sample_budget:SampleBudgetExperiment",
         "scheduling": "archgym_py.experiments.scheduling:SchedulingExperiment",
+        "sensitivity": "archgym_py.experiments.sensitivity:SensitivityExperiment",
+        "targets": "archgym_py.experiments.targets:TargetsExperiment",
     },
 )
 SIMULATORS = Registry(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import importlib
 import inspect
@@ -26,7 +25,7 @@ from archgym_py.dataset import LoggedRun, SampleDataset
 from archgym_py.environment import DesignEnv
 from archgym_py.errors import ArchGymError, ConfigError, UnknownNameError, did_you_mean
 from archgym_py.evaluator import Evaluator, Trial
-from archgym_py.files import write_text
+from archgym_py.files import locked, write_text
 from archgym_py.log import DatasetError, DefaultResult, RunInfo, read_history, run_folder
 from archgym_py.objective import Objective
 from archgym_py.pareto import ParetoArchive
@@ -40,6 +39,8 @@ __all__ = [
     "STATE_NAME",
     "RunResult",
     "RunState",
+    "default_result",
+    "git_commit",
     "make_env",
     "metrics_evaluator",
     "read_state",
@@ -63,12 +64,15 @@ class RunState:
         samples: Number of samples taken.
         budget: Number of samples wanted.
         message: Why it failed, "" where it did not.
+        wall_s: Seconds that a finished run took from its first sample to its last, None where it
+            was interrupted on the way: nobody knows how long it would have taken in one go.
     """
 
     state: str
     samples: int
     budget: int
     message: str
+    wall_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,8 @@ class RunResult:
         best: The feasible sample with the highest reward, the first of equals; None where no
             sample is feasible.
         pareto: The best trade-offs where the objective has several goals, else None.
+        improvements: Each sample that was better than all before it: its number, from 1 on, and its
+            reward.
         wall_s: Seconds that this call took; earlier attempts not included.
     """
 
@@ -92,6 +98,7 @@ class RunResult:
     counts: Mapping[Status, int]
     best: Trial | None
     pareto: ParetoArchive | None
+    improvements: tuple[tuple[int, float], ...]
     wall_s: float
 
     @property
@@ -167,6 +174,7 @@ def run(
     config: RunConfig,
     *,
     resume: bool = False,
+    env: DesignEnv | None = None,
     progress: Callable[[Trial], None] | None = None,
     tensorboard: str | Path | None = None,
     flush_rows: int = 1000,
@@ -183,6 +191,8 @@ def run(
         config: The run.
         resume: Whether to continue a run that is logged already; one that is finished returns its
             result at once, one that is not logged starts.
+        env: What `make_env` returned for the run's environment and arguments, where it is there
+            already; it is left open. None makes one and closes it.
         progress: Called with every new sample, after it was handed to the log.
         tensorboard: Folder for TensorBoard logs of the agent's learning; None for none.
         flush_rows: Samples after which a part of the log is written.
@@ -192,8 +202,9 @@ def run(
         The result.
 
     Raises:
-        ConfigError: If the run is logged already and `resume` is false, if another process is
-            writing it, or if the environment or the agent does not take its arguments.
+        ConfigError: If the run is logged already and `resume` is false, or if the environment or
+            the agent does not take its arguments.
+        LockedError: If another process is writing the run.
         UnknownNameError: If there is no such environment or agent.
         DatasetError: If the log cannot be read or cannot be continued.
         ReplayMismatch: If the agent does not repeat the samples that are logged.
@@ -212,7 +223,8 @@ def run(
         if name in config.agent_kwargs:
             raise ConfigError(f"{name!r} is no hyperparameter: the run gives it to its agent.")
     agent_class: type[Agent] = AGENTS.load(config.agent)
-    env = make_env(config.env, config.env_kwargs)
+    made_here = env is None
+    env = make_env(config.env, config.env_kwargs) if env is None else env
     try:
         agent = agent_class(env.space, seed=config.seed, **config.agent_kwargs)
         if tensorboard is not None:
@@ -226,7 +238,7 @@ def run(
                 "choose another seed or folder."
             )
         run_dir.mkdir(parents=True, exist_ok=True)
-        with _locked(run_dir):
+        with locked(run_dir, "this run"):
             history = read_history(run_dir, env.space)
             if history:
                 _check_same(SampleDataset(run_dir).runs()[0].info, info, run_dir)
@@ -237,7 +249,7 @@ def run(
                     info,
                     env.space,
                     env.simulator.metrics,
-                    default=_default_result(env),
+                    default=default_result(env),
                     flush_rows=flush_rows,
                     flush_s=flush_s,
                 ),
@@ -257,7 +269,8 @@ def run(
                     log.close()
                 log.recorder.merge()
     finally:
-        env.close()
+        if made_here:
+            env.close()
     return RunResult(
         config=config,
         log=SampleDataset(run_dir).runs()[0],
@@ -265,6 +278,7 @@ def run(
         counts=dict(log.counts),
         best=log.best,
         pareto=log.pareto,
+        improvements=tuple(log.improvements),
         wall_s=time.perf_counter() - start,
     )
 
@@ -312,6 +326,7 @@ class _Log:
         self.recorder = recorder
         self.counts: Counter[Status] = Counter()
         self.best: Trial | None = None
+        self.improvements: list[tuple[int, float]] = []
         self.pareto = None if reference is None else ParetoArchive(reference)
         self._progress = progress
         for trial in history:
@@ -330,6 +345,7 @@ class _Log:
         self.counts[trial.status] += 1
         if trial.status is Status.OK and (self.best is None or trial.reward > self.best.reward):
             self.best = trial
+            self.improvements.append((trial.index + 1, trial.reward))
         if self.pareto is not None:
             self.pareto.add(trial)
 
@@ -339,11 +355,17 @@ def _state(run_dir: Path, log: _Log, budget: int) -> Iterator[None]:
     """Write down how a run ended."""
     path = run_dir / STATE_NAME
 
-    def save(state: str, message: str = "") -> None:
-        ended = RunState(state, log.counts.total(), budget, message)
+    before = read_state(run_dir)
+    began, already = time.perf_counter(), log.counts.total()
+
+    def save(state: str, message: str = "", wall_s: float | None = None) -> None:
+        ended = RunState(state, log.counts.total(), budget, message, wall_s)
         write_text(path, json.dumps(asdict(ended), indent=2) + "\n")
 
-    if path.exists():
+    if already == budget and before is not None and before.state == "finished":
+        yield  # nothing is new
+        return
+    if before is not None:
         path.unlink()
     try:
         yield
@@ -354,7 +376,7 @@ def _state(run_dir: Path, log: _Log, budget: int) -> Iterator[None]:
             else:
                 save("failed", str(error) or type(error).__name__)
         raise
-    save("finished")
+    save("finished", wall_s=None if already else round(time.perf_counter() - began, 4))
 
 
 def _find_spec(env_id: str) -> EnvSpec:
@@ -406,13 +428,20 @@ def _describe(config: RunConfig, env: DesignEnv, agent: Agent) -> RunInfo:
         simulator=env.simulator.name,
         simulator_version=env.simulator.version,
         package_version=archgym_py.__version__,
-        git_commit=_git_commit(),
+        git_commit=git_commit(),
         seed=config.seed,
     )
 
 
-def _default_result(env: DesignEnv) -> DefaultResult | None:
-    """Evaluate the default design, outside of the budget and of the log."""
+def default_result(env: DesignEnv) -> DefaultResult | None:
+    """Evaluate the default design, outside of the budget and of the log.
+
+    Args:
+        env: The environment.
+
+    Returns:
+        The result, None where the default design is not feasible.
+    """
     trial = Evaluator(env.space, env.simulator, env.objective).evaluate(env.space.default())
     if trial.status is not Status.OK:
         return None
@@ -431,21 +460,8 @@ def _check_same(logged: RunInfo, now: RunInfo, run_dir: Path) -> None:
             )
 
 
-@contextmanager
-def _locked(run_dir: Path) -> Iterator[None]:
-    """Keep other processes from writing a run; the system lifts the lock when a process dies."""
-    with (run_dir / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConfigError(
-                f"{run_dir}: another process is writing this run. Wait until it ends."
-            ) from error
-        yield
-
-
 @functools.cache
-def _git_commit() -> str:
+def git_commit() -> str:
     """Return the commit of the checkout that this package is imported from, "" where none is."""
     folder = Path(archgym_py.__file__).parent
 

@@ -27,7 +27,6 @@ import pyarrow.compute as pc
 
 from archgym_py.dataset import SampleDataset
 from archgym_py.errors import ConfigError
-from archgym_py.experiments.campaign import Outcome
 from archgym_py.experiments.problems import (
     Problem,
     add_agents_option,
@@ -43,6 +42,7 @@ from archgym_py.experiments.tables import (
     quantile,
     require_place,
 )
+from archgym_py.outcome import Outcome
 from archgym_py.simulator import Status
 
 __all__ = [

@@ -22,10 +22,9 @@ from typing import ClassVar
 import numpy as np
 
 import archgym_py
-from archgym_py.agent import Agent, sample_feasible
+from archgym_py.agent import Agent
 from archgym_py.config import RunConfig, parse_settings
 from archgym_py.errors import ConfigError
-from archgym_py.experiments.campaign import Outcome, run_all
 from archgym_py.experiments.problems import (
     Problem,
     add_agents_option,
@@ -34,10 +33,13 @@ from archgym_py.experiments.problems import (
     names_of,
 )
 from archgym_py.files import write_text
+from archgym_py.outcome import Outcome
+from archgym_py.pool import run_all
 from archgym_py.registry import AGENTS
 from archgym_py.space import ParameterSpace, Value
+from archgym_py.sweep_config import draw_configs
 
-__all__ = ["PROBLEMS", "Candidate", "DefaultsExperiment", "Scale", "draw_configs", "rank"]
+__all__ = ["PROBLEMS", "Candidate", "DefaultsExperiment", "Scale", "rank"]
 
 _DRAM = "ArchGym/DRAMController-v0"
 
@@ -166,32 +168,6 @@ class Candidate:
     wall_s: float | None
     failures: Sequence[str]
     rank: int | None
-
-
-def draw_configs(
-    space: ParameterSpace, number: int, rng: np.random.Generator
-) -> list[dict[str, Value]]:
-    """Draw hyperparameters that satisfy their constraints.
-
-    Args:
-        space: The hyperparameters.
-        number: How many configurations are wanted.
-        rng: Source of randomness.
-
-    Returns:
-        Different configurations, none of them the default; fewer where there are no more.
-    """
-    known = {space.key(space.default())}
-    configs = []
-    for _ in range(100 * number):
-        [config] = sample_feasible(space, rng, 1).designs
-        key = space.key(config)
-        if key not in known and not space.violations(config):
-            known.add(key)
-            configs.append(config)
-        if len(configs) == number:
-            break
-    return configs
 
 
 def rank(

@@ -16,7 +16,8 @@ from archgym_py.agent import Agent
 from archgym_py.config import RunConfig
 from archgym_py.cores import cores
 from archgym_py.errors import did_you_mean
-from archgym_py.experiments.campaign import Outcome, run_all
+from archgym_py.outcome import Outcome
+from archgym_py.pool import run_all
 from archgym_py.registry import AGENTS
 
 __all__ = [

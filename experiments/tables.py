@@ -6,17 +6,16 @@ import argparse
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import archgym_py
 from archgym_py.errors import ConfigError
-from archgym_py.experiments.campaign import Outcome
 from archgym_py.experiments.problems import Problem, run_seeds
 from archgym_py.files import write_text
+from archgym_py.outcome import Outcome
 from archgym_py.registry import AGENTS
 from archgym_py.runner import make_env
+from archgym_py.versions import library_versions
 
 __all__ = [
     "RESULTS",
@@ -34,18 +33,6 @@ __all__ = [
 
 RESULTS = Path("configs", "results")
 """Where the data of the README's tables are, from the folder of the README."""
-
-
-_LIBRARIES = (
-    "numpy",
-    "scipy",
-    "optuna",
-    "cmaes",
-    "gymnasium",
-    "pettingzoo",
-    "stable-baselines3",
-    "torch",
-)
 
 
 def quantile(values: Sequence[float], share: float) -> float:
@@ -109,17 +96,6 @@ def insert_table(page: str, name: str, table: str) -> str:
     if len(after) != 2 or end in before:
         raise ConfigError(f"the page needs the lines {begin} and {end} once each, in this order.")
     return f"{before}{begin}\n{table}\n{end}{after[1]}"
-
-
-def _library_versions() -> dict[str, str]:
-    """Return the versions of this library and of those that agents use."""
-    versions = {"archgym_py": archgym_py.__version__}
-    for name in _LIBRARIES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "not installed"
-    return versions
 
 
 def study_text(study: Mapping[str, Any]) -> str:
@@ -204,7 +180,7 @@ def origin_of(
         "package_versions": sorted({outcome.package_version for outcome in every}),
         "git_commits": sorted({outcome.git_commit for outcome in every}),
         "simulator_versions": sorted({outcome.simulator_version for outcome in every}),
-        "libraries": _library_versions(),
+        "libraries": library_versions(),
         "agents": {
             agent: AGENTS.load(agent).hyperparameters.default()
             for agent in dict.fromkeys(agent for agent, _, _ in runs)

@@ -410,7 +410,11 @@ def test_the_default_design_costs_no_sample(
 
 def test_a_finished_run_says_so(tmp_path: Path) -> None:
     result = run(make(tmp_path, budget=30))
-    assert read_state(result.run_dir) == RunState("finished", 30, 30, "")
+    state = read_state(result.run_dir)
+    assert state is not None
+    assert state == RunState("finished", 30, 30, "", state.wall_s)
+    assert state.wall_s is not None
+    assert 0.0 < state.wall_s < result.wall_s
 
 
 @pytest.mark.parametrize(

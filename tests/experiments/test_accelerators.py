@@ -12,8 +12,8 @@ from archgym_py.cli import main
 from archgym_py.config import RunConfig
 from archgym_py.experiments import problems
 from archgym_py.experiments.accelerators import TABLE, render
-from archgym_py.experiments.campaign import Outcome
 from archgym_py.experiments.tables import RESULTS, insert_table
+from archgym_py.outcome import Outcome
 from archgym_py.registry import AGENTS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -17,8 +17,8 @@ from archgym_py.dataset import SampleDataset
 from archgym_py.errors import ConfigError
 from archgym_py.experiments import agents, problems
 from archgym_py.experiments.agents import TABLE, regret, render, summarize
-from archgym_py.experiments.campaign import Outcome
 from archgym_py.experiments.tables import RESULTS, insert_table
+from archgym_py.outcome import Outcome
 from archgym_py.registry import AGENTS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,11 +13,10 @@ import pytest
 from archgym_py.cli import main
 from archgym_py.config import RunConfig
 from archgym_py.errors import ConfigError
-from archgym_py.experiments.campaign import Outcome
-from archgym_py.experiments.defaults import PROBLEMS, Scale, draw_configs, rank
+from archgym_py.experiments.defaults import PROBLEMS, Scale, rank
+from archgym_py.outcome import Outcome
 from archgym_py.registry import AGENTS
 from archgym_py.runner import make_env
-from archgym_py.space import Choice, Constraint, Integer, ParameterSpace
 
 TUNABLE = [name for name in AGENTS.names() if AGENTS.load(name).hyperparameters.parameters]
 
@@ -44,49 +43,6 @@ def test_where_random_search_finds_the_best_there_is_no_score() -> None:
 def test_nothing_feasible_is_an_error() -> None:
     with pytest.raises(ConfigError, match="Raise --budget"):
         Scale.of([None], [None, None])
-
-
-# ---- configurations ------------------------------------------------------------------------------
-
-
-def _is_even_sum(config: Any) -> bool:
-    return bool((config["a"] + config["b"]) % 2 == 0)
-
-
-SMALL = ParameterSpace(
-    (
-        Integer("a", 1, 4, default=1),
-        Integer("b", 1, 3, default=1),
-        Choice("mode", ("plain", "odd")),
-        Integer("c", 1, 2, default=1, active_when={"mode": ("odd",)}),
-    ),
-    (Constraint("even", "a + b must be even", _is_even_sum),),
-)
-
-
-def test_configs_are_legal_different_and_not_the_default() -> None:
-    configs = draw_configs(SMALL, 10, np.random.default_rng(0))
-    keys = {SMALL.key(config) for config in configs}
-    assert len(configs) == len(keys) == 10
-    assert SMALL.key(SMALL.default()) not in keys
-    for config in configs:
-        assert SMALL.validate(config) == SMALL.canonical(config) == config
-        assert SMALL.violations(config) == ()
-    assert draw_configs(SMALL, 4, np.random.default_rng(0)) == configs[:4]
-
-
-def test_a_small_space_has_no_more_configs() -> None:
-    configs = draw_configs(SMALL, 30, np.random.default_rng(0))
-    assert len(configs) == SMALL.count_canonical() - 1 == 17
-    assert draw_configs(ParameterSpace((Integer("a", 1, 1),)), 3, np.random.default_rng(0)) == []
-
-
-@pytest.mark.parametrize("name", TUNABLE)
-def test_configs_of_agents(name: str) -> None:
-    space: ParameterSpace = AGENTS.load(name).hyperparameters
-    for config in draw_configs(space, 5, np.random.default_rng(1)):
-        assert space.validate(config) == config
-        assert space.violations(config) == ()
 
 
 # ---- ranking -------------------------------------------------------------------------------------

@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 
 from archgym_py.config import RunConfig
-from archgym_py.cores import cores
 from archgym_py.dataset import SampleDataset
 from archgym_py.errors import ConfigError
 from archgym_py.evaluator import Trial
-from archgym_py.experiments.campaign import _Queue, run_all
+from archgym_py.outcome import Outcome
+from archgym_py.pool import run_all
+from archgym_py.ray_workers import Ledger, Queue
 from archgym_py.runner import CONFIG_NAME, read_state, run
 
 TOY = "ArchGym/Toy-v0"
@@ -69,7 +70,7 @@ def test_every_run_has_an_outcome_in_the_order_of_the_runs(
     assert dict(os.environ) == environment  # the limits of threads are for the workers
     assert [outcome.config for outcome in outcomes] == configs
     killed, plain, continued, nonsense, misspelt, last = outcomes
-    assert killed.error == f"its process ended with exit code {-signal.SIGKILL}"
+    assert killed.error == "its process died"
     assert "'good morning' is no JSON" in nonsense.error
     assert "has no argument 'colour'" in misspelt.error
     assert all(outcome.trials == 0 for outcome in (killed, nonsense, misspelt))
@@ -145,13 +146,12 @@ def test_the_slowest_agent_goes_first_once_all_are_known(tmp_path: Path) -> None
     agents = ["grid", "grid", "ppo", "ppo", "ppo", "genetic", "genetic"]
     configs = [toy(tmp_path, agent, seed=seed) for seed, agent in enumerate(agents)]
     seconds = {"grid": 1.0, "ppo": 9.0, "genetic": 4.0}
-    queue = _Queue(configs)
+    queue = Queue(configs)
     taken: list[int] = []
     left: list[float] = []
     while queue:
-        number, config = queue.take()
-        assert config is configs[number]
-        queue.learn(config.agent, seconds[config.agent])
+        [number] = queue.take(most=10)  # none is so short that a worker should have two of them
+        queue.learn(number, seconds[agents[number]])
         taken.append(number)
         left.append(queue.seconds_left)
     assert order(taken, agents) == ["grid", "ppo", "genetic", "ppo", "ppo", "genetic", "grid"]
@@ -159,16 +159,92 @@ def test_the_slowest_agent_goes_first_once_all_are_known(tmp_path: Path) -> None
     assert left == [1.0, 19.0, 23.0, 14.0, 5.0, 1.0, 0.0]
 
 
+def test_short_runs_are_taken_by_the_dozen(tmp_path: Path) -> None:
+    queue = Queue([toy(tmp_path, seed=seed) for seed in range(40)])
+    assert queue.take(most=10) == [0]  # nobody knows yet how short they are
+    queue.learn(0, 0.04)
+    assert queue.take(most=20) == list(range(1, 13))
+    assert queue.take(most=3) == [13, 14, 15]
+    queue.put_back(15)
+    assert len(queue) == 25
+    assert queue.take(most=1) == [15]
+
+
 def order(numbers: Sequence[int], agents: Sequence[str]) -> list[str]:
     return [agents[number] for number in numbers]
 
 
 def test_later_runs_say_more_about_an_agent_than_its_first(tmp_path: Path) -> None:
-    queue = _Queue([toy(tmp_path, seed=seed) for seed in range(4)])
-    queue.learn("random_search", 8.0)  # it loaded the libraries
-    queue.learn("random_search", 2.0)
+    queue = Queue([toy(tmp_path, seed=seed) for seed in range(4)])
+    queue.learn(0, 8.0)  # it loaded the libraries
+    queue.learn(1, 2.0)
     assert queue.seconds_left == 4 * 5.0
 
 
-def test_cores() -> None:
-    assert 1 <= cores() <= (os.cpu_count() or 1)
+# --- The ledger, without Ray ---------------------------------------------------------------------
+
+
+def done(config: RunConfig, error: str = "") -> tuple[Outcome, float]:
+    return Outcome(config, error=error), 0.01
+
+
+def test_a_worker_that_died_has_failed_in_the_run_that_it_had(tmp_path: Path) -> None:
+    configs = [toy(tmp_path, seed=seed) for seed in range(3)]
+    ledger = Ledger(configs, None)
+    ledger.join("a")
+    assert ledger.exchange("a", None) == [configs[0]]
+    assert ledger.exchange("a", None) == [configs[1]]
+    ledger.join("a")  # again
+    [(number, outcome)] = ledger.news().ended
+    assert (number, outcome.error) == (0, "its process died")
+    assert ledger.exchange("a", None) == [configs[1]]  # it was not begun, and is not lost
+    assert ledger.exchange("a", [done(configs[1])]) == [configs[2]]
+    assert ledger.exchange("a", [done(configs[2])]) == []
+    assert [number for number, _ in ledger.news().ended] == [1, 2]
+    assert ledger.news().ended == ()
+
+
+def test_of_several_runs_the_one_that_kills_is_found(tmp_path: Path) -> None:
+    configs = [toy(tmp_path, seed=seed) for seed in range(20)]
+    ledger = Ledger(configs, None)
+    ledger.join("a")
+    [first] = ledger.exchange("a", None)
+    share = ledger.exchange("a", [done(first)])
+    assert len(share) == 4  # a quarter of what is left, so that all workers end together
+    died = 0
+    tried: list[RunConfig] = []
+    while share:
+        if share[0].seed == 3 or configs[3] in share:
+            died += 1
+            ledger.join("a")
+            share = ledger.exchange("a", None)
+            continue
+        tried += share
+        share = ledger.exchange("a", [done(config) for config in share])
+    ended = dict(ledger.news().ended)
+    assert sorted(ended) == list(range(20))
+    assert [number for number, outcome in ended.items() if outcome.error] == [3]
+    assert died == 2  # in the share, and alone
+    assert configs[3] not in tried
+
+
+def test_too_many_failures_stop_the_ledger(tmp_path: Path) -> None:
+    configs = [toy(tmp_path, seed=seed) for seed in range(5)]
+    ledger = Ledger(configs, 1)
+    ledger.join("a")
+    [config] = ledger.exchange("a", None)
+    [config] = ledger.exchange("a", [done(config, "broken")])
+    assert not ledger.is_stopped()
+    assert ledger.exchange("a", [done(config, "broken")]) == []
+    assert ledger.is_stopped()
+
+
+def test_a_worker_that_gave_up_has_failed_in_nothing(tmp_path: Path) -> None:
+    ledger = Ledger([toy(tmp_path)], None)
+    ledger.join("a")
+    ledger.exchange("a", None)
+    ledger.stop()
+    ledger.leave("a")
+    ledger.join("a")
+    assert ledger.news().ended == ()
+    assert ledger.exchange("a", None) == []

@@ -1,0 +1,558 @@
+"""What the rows of a sweep say, as pure functions: the hyperparameter lottery and its statistics.
+
+**Score.** Rewards of different problems have different scales. The score of a run is
+`(best - default) / (top - default)`: its best reward, between that of the default design, 0, and
+the highest that is known, 1. That is the reward of the true optimum where the space was enumerated,
+and that of the best run where it was not. Where nothing that is known beats the default design, its
+place is taken by the worst run. A run that found nothing feasible scores as the worst of its
+problem, and no more than 0.
+
+**Configurations are the units.** The runs of one configuration with different seeds are not
+independent draws from the lottery, so that intervals are bootstrapped over configurations, each
+with all its seeds, problem by problem.
+
+**Tuned.** The best of many configurations looks better than it is on the runs that it was chosen
+by. What is given as tuned is measured on a seed that had no say: for each seed the configuration is
+chosen by all other seeds, and the scores of those choices are averaged. With one seed there is
+none.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from archgym_py.results import Problem, Results
+from archgym_py.statistics import (
+    bootstrap_interval,
+    expected_best_curve,
+    iqm,
+    mean_ranks,
+    performance_profile,
+    probability_of_improvement,
+    quartiles,
+    step_at,
+    value_range,
+)
+
+__all__ = ["Run", "Shares", "analyse", "scored_runs", "transfer", "tuned_score", "variance_shares"]
+
+_Floats: TypeAlias = npt.NDArray[np.float64]
+
+_SEED = 0  # of the bootstrap: equal rows give equal intervals
+_THRESHOLDS = 101
+_DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A finished run of a sweep with its score.
+
+    Attributes:
+        row: Its row.
+        score: As above.
+        curve: Score of the best design so far: the samples that improved it, and the scores.
+    """
+
+    row: Mapping[str, Any]
+    score: float
+    curve: tuple[Sequence[int], Sequence[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """What the variance of the final scores is due to; the shares add up to 1.
+
+    Attributes:
+        agent: The algorithm, each at the mean of its configurations.
+        configuration: The hyperparameters, within an algorithm.
+        seed: Luck, within a configuration.
+    """
+
+    agent: float
+    configuration: float
+    seed: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """Turns rewards of a problem into scores."""
+
+    zero: float
+    one: float
+    lowest: float
+
+    def score(self, reward: float | None) -> float:
+        if reward is None:
+            return self.lowest
+        # Where all rewards are equal, every run is the best.
+        return (reward - self.zero) / (self.one - self.zero) if self.one > self.zero else 1.0
+
+
+def scored_runs(results: Results) -> dict[str, list[Run]]:
+    """Return the finished runs of each problem, with their scores.
+
+    Args:
+        results: The sweep.
+
+    Returns:
+        Runs by name of the problem, in the order of the rows.
+    """
+    problems: dict[str, list[Mapping[str, Any]]] = {name: [] for name in results.problems}
+    for row in results.rows:
+        if row["status"] == "finished":
+            problems[row["problem"]].append(row)
+    scored = {}
+    for name, rows in problems.items():
+        scale = _scale(results.problems[name], [row["reward"] for row in rows])
+        scored[name] = [
+            Run(
+                row,
+                scale.score(row["reward"]),
+                (row["improved_at"], [scale.score(reward) for reward in row["improved_to"]]),
+            )
+            for row in rows
+        ]
+    return scored
+
+
+def _scale(problem: Problem, rewards: Sequence[float | None]) -> _Scale:
+    found = [reward for reward in rewards if reward is not None]
+    known = [*found, *([problem.optimum.reward] if problem.optimum else [])]
+    one = max(known, default=1.0)
+    zero = min(found, default=0.0)
+    if problem.default is not None and problem.default.reward < one:
+        zero = problem.default.reward
+    scale = _Scale(zero, one, 0.0)
+    return _Scale(zero, one, min([0.0, *(scale.score(reward) for reward in found)]))
+
+
+def variance_shares(agents: Mapping[str, Sequence[Sequence[float]]]) -> Shares | None:
+    """Divide the variance of scores between algorithms, hyperparameters and luck.
+
+    The model is nested: score = agent + configuration within agent + seed within configuration. The
+    components are the estimates of a one-way analysis of variance on each level: the variance of
+    means less what the level below adds to it (Searle, Casella and McCulloch, "Variance
+    Components", 1992, chapter 3), 0 where that is negative.
+
+    Args:
+        agents: For each agent and each of its configurations the scores of its seeds.
+
+    Returns:
+        The shares; None where there are less than two agents, no agent has two configurations, no
+        configuration has two seeds, or all scores are equal.
+
+    Examples:
+        >>> variance_shares({"a": [[0.0, 2.0], [4.0, 6.0]], "b": [[0.0, 2.0], [4.0, 6.0]]})
+        Shares(agent=0.0, configuration=0.777..., seed=0.222...)
+    """
+    repeated = [seeds for configs in agents.values() for seeds in configs if len(seeds) > 1]
+    several = [configs for configs in agents.values() if len(configs) > 1]
+    if len(agents) < 2 or not several or not repeated:
+        return None
+    seed = fmean(_variance(seeds) for seeds in repeated)
+    configuration = fmean(
+        max(0.0, _variance(_means(configs)) - fmean(seed / len(seeds) for seeds in configs))
+        for configs in several
+    )
+    noise = [
+        (configuration + fmean(seed / len(seeds) for seeds in configs)) / len(configs)
+        for configs in agents.values()
+    ]
+    between = _variance([fmean(_means(configs)) for configs in agents.values()])
+    agent = max(0.0, between - fmean(noise))
+    whole = agent + configuration + seed
+    if whole == 0.0:
+        return None
+    return Shares(agent / whole, configuration / whole, seed / whole)
+
+
+def _means(configs: Sequence[Sequence[float]]) -> list[float]:
+    return [fmean(seeds) for seeds in configs]
+
+
+def _variance(values: Sequence[float]) -> float:
+    return float(np.var(values, ddof=1))
+
+
+def tuned_score(configs: Sequence[Mapping[int, float]]) -> float | None:
+    """Return the score of the best configuration on seeds that did not choose it.
+
+    Args:
+        configs: For each configuration the scores by seed. A seed counts if all have it.
+
+    Returns:
+        The mean over the seeds; None where there are fewer than two.
+
+    Examples:
+        >>> tuned_score([{0: 9.0, 1: 0.0}, {0: 4.0, 1: 5.0}])  # each seed chooses the other one
+        2.0
+    """
+    seeds = sorted(set.intersection(*(set(scores) for scores in configs))) if configs else []
+    if len(seeds) < 2:
+        return None
+    held_out = []
+    for seed in seeds:
+        others = [other for other in seeds if other != seed]
+        chosen = max(configs, key=lambda scores: fmean(scores[other] for other in others))
+        held_out.append(chosen[seed])
+    return fmean(held_out)
+
+
+def transfer(results: Results) -> list[dict[str, Any]]:
+    """Return how well hyperparameters that were tuned on a problem do on another one.
+
+    Args:
+        results: The sweep.
+
+    Returns:
+        For each agent with several configurations, and each two problems of one environment and
+        one objective: the mean scores on the target of the configuration that has the best mean on
+        the source ("transferred"), of those tuned on the target itself ("own"), and of the default
+        one ("default", None where it was not run).
+    """
+    scored = scored_runs(results)
+    found = []
+    for source, target in itertools.permutations(scored, 2):
+        one, other = results.problems[source], results.problems[target]
+        if (one.env_id, _objective(one)) != (other.env_id, _objective(other)):
+            continue
+        for agent, configs in _by_agent(scored[source]).items():
+            there = _by_agent(scored[target]).get(agent, {})
+            shared = [label for label in configs if label in there]
+            if len(shared) < 2:
+                continue
+            best = max(shared, key=lambda label: _mean(configs[label]))
+            default = there.get(_DEFAULT)
+            found.append(
+                {
+                    "agent": agent,
+                    "source": source,
+                    "target": target,
+                    "label": best,
+                    "transferred": _mean(there[best]),
+                    "own": tuned_score([_by_seed(there[label]) for label in shared]),
+                    "default": None if default is None else _mean(default),
+                }
+            )
+    return found
+
+
+def analyse(results: Results) -> dict[str, Any]:
+    """Put together all that a report shows.
+
+    Args:
+        results: The sweep.
+
+    Returns:
+        Plain data for JSON, without infinite numbers: the commands and versions; for each problem
+        the best design and, agent by agent, the distribution of the scores, what tuning brings, the
+        regret where the optimum is known, and the progress; the same over all problems; and how
+        hyperparameters transfer.
+    """
+    scored = scored_runs(results)
+    failed = [row for row in results.rows if row["status"] == "failed"]
+    messages = Counter((row["agent"], row["message"]) for row in failed)
+    return {
+        "commands": list(results.commands),
+        "versions": dict(results.versions),
+        "git_commits": sorted({row["git_commit"] for row in results.rows if row["git_commit"]}),
+        "runs": len(results.rows),
+        "failed": len(failed),
+        "failures": [
+            {"agent": agent, "message": message, "runs": runs}
+            for (agent, message), runs in messages.most_common()
+        ],
+        "problems": [
+            _problem(results.problems[name], runs, failed) for name, runs in scored.items() if runs
+        ],
+        "overall": _overall(scored),
+        "transfer": transfer(results),
+    }
+
+
+# --- One problem ---------------------------------------------------------------------------------
+
+
+def _problem(
+    problem: Problem, runs: Sequence[Run], failed: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    agents = {agent: _flat(configs) for agent, configs in _by_agent(runs).items()}
+    thresholds = _thresholds([run.score for run in runs])
+    failures = Counter(row["agent"] for row in failed if row["problem"] == problem.name)
+    default = problem.default
+    return {
+        "name": problem.name,
+        "env": problem.env_id,
+        "workload": next((run.row["workload"] for run in runs), ""),
+        "objective": next((run.row["objective"] for run in runs), ""),
+        "env_kwargs": dict(problem.env_kwargs),
+        "budgets": sorted({run.row["budget"] for run in runs}),
+        "units": dict(problem.units),
+        "default": default
+        and {
+            "design": dict(default.design),
+            "metrics": dict(default.metrics),
+            "reward": default.reward,
+        },
+        "optimum": problem.optimum
+        and {
+            "metric": problem.optimum.metric,
+            "value": problem.optimum.value,
+            "reward": problem.optimum.reward,
+            "source": problem.optimum.source,
+        },
+        "best": _best(problem, runs),
+        "variance": _shares(_by_agent(runs)),
+        "agents": [_agent(problem, agent, own, failures[agent]) for agent, own in agents.items()],
+        "thresholds": thresholds,
+        "profiles": {
+            agent: _list(performance_profile([run.score for run in own], thresholds))
+            for agent, own in agents.items()
+        },
+        "improvement": _improvement({agent: [own] for agent, own in agents.items()}),
+    }
+
+
+def _best(problem: Problem, runs: Sequence[Run]) -> dict[str, Any] | None:
+    found = [run.row for run in runs if run.row["reward"] is not None]
+    if not found:
+        return None
+    # Of equals the one that was found first.
+    row = max(found, key=lambda row: (row["reward"], -row["sample"]))
+    return {
+        **{name: row[name] for name in ("agent", "label", "seed", "sample", "reward")},
+        "design": json.loads(row["design"]),
+        "metrics": json.loads(row["metrics"]),
+        "regret_percent": _regret(problem, row),
+    }
+
+
+def _agent(problem: Problem, agent: str, runs: Sequence[Run], failed: int) -> dict[str, Any]:
+    configs = _by_agent(runs)[agent]
+    scores = [run.score for run in runs]
+    means = {label: _mean(own) for label, own in configs.items()}
+    best = max(means, key=lambda label: means[label])
+    regrets = [_regret(problem, run.row) for run in runs if run.row["reward"] is not None]
+    known = [regret for regret in regrets if regret is not None]
+    return {
+        "agent": agent,
+        "runs": len(runs),
+        "failed": failed,
+        "configs": len(configs),
+        "scores": scores,
+        "labels": [run.row["label"] for run in runs],
+        "seeds": [run.row["seed"] for run in runs],
+        "samples": [run.row["sample"] for run in runs],
+        "iqm": _iqm_interval([configs]),
+        "quartiles": list(quartiles(scores)),
+        "range": value_range(scores),
+        "default_score": means.get(_DEFAULT),
+        "tuned_score": tuned_score([_by_seed(own) for own in configs.values()]),
+        "tuned": {
+            "label": best,
+            "config": json.loads(configs[best][0].row["agent_config"]),
+            "score": means[best],
+        },
+        "best_of": _list(expected_best_curve(list(means.values()))),
+        "regret": {
+            "quartiles": list(quartiles(known)),
+            "optimal_runs": sum(regret == 0.0 for regret in known),
+        }
+        if known
+        else None,
+        "curve": _curve(runs),
+    }
+
+
+def _regret(problem: Problem, row: Mapping[str, Any]) -> float | None:
+    """Return the excess of a run's best design over the optimum in percent, where that is known."""
+    if problem.optimum is None or row["metrics"] is None:
+        return None
+    value = float(json.loads(row["metrics"])[problem.optimum.metric])
+    return 100.0 * (value - problem.optimum.value) / problem.optimum.value
+
+
+def _curve(runs: Sequence[Run]) -> dict[str, Any]:
+    """Return the quartiles of the best score so far, at samples that grow by powers."""
+    budget = min(run.row["budget"] for run in runs)
+    at = np.unique(np.geomspace(1, budget, num=60).round().astype(np.int64))
+    # Before a run has found anything feasible it is as bad as the worst run.
+    lowest = min(
+        0.0, *(run.score for run in runs), *(score for run in runs for score in run.curve[1][:1])
+    )
+    values = np.array(
+        [
+            step_at(*run.curve, at, before=lowest) if run.curve[0] else np.full(len(at), lowest)
+            for run in runs
+        ]
+    )
+    q1, median, q3 = np.quantile(values, (0.25, 0.5, 0.75), axis=0)
+    return {"samples": at.tolist(), "median": _list(median), "q1": _list(q1), "q3": _list(q3)}
+
+
+# --- All problems --------------------------------------------------------------------------------
+
+
+def _overall(scored: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
+    """Compare the agents that met all problems."""
+    problems = {name: _by_agent(runs) for name, runs in scored.items() if runs}
+    agents = [
+        agent
+        for agent in dict.fromkeys(agent for groups in problems.values() for agent in groups)
+        if all(agent in groups for groups in problems.values())
+    ]
+    strata = {agent: [_flat(groups[agent]) for groups in problems.values()] for agent in agents}
+    pooled = {agent: [run.score for runs in own for run in runs] for agent, own in strata.items()}
+    thresholds = _thresholds([score for scores in pooled.values() for score in scores])
+    iqms = {
+        agent: _iqm_interval([groups[agent] for groups in problems.values()]) for agent in agents
+    }
+    ranks: Sequence[float] = ()
+    if agents:
+        table = [[iqm([run.score for run in runs]) for runs in strata[agent]] for agent in agents]
+        ranks = _list(mean_ranks(np.array(table)))
+    rows = []
+    for agent, rank in zip(agents, ranks, strict=True):
+        configs = [groups[agent] for groups in problems.values()]
+        tuned = [tuned_score([_by_seed(own) for own in group.values()]) for group in configs]
+        default = [group.get(_DEFAULT) for group in configs]
+        rows.append(
+            {
+                "agent": agent,
+                "iqm": iqms[agent],
+                "mean_rank": rank,
+                "quartiles": list(quartiles(pooled[agent])),
+                "default_score": _mean_of_all(
+                    [None if runs is None else _mean(runs) for runs in default]
+                ),
+                "tuned_score": _mean_of_all(tuned),
+            }
+        )
+    shares = [share for groups in problems.values() if (share := _shares(groups))]
+    return {
+        "agents": rows,
+        "variance": {
+            part: fmean(share[part] for share in shares)
+            for part in ("agent", "configuration", "seed")
+        }
+        if shares
+        else None,
+        "thresholds": thresholds if agents else [],
+        "profiles": {
+            agent: _list(performance_profile(scores, thresholds))
+            for agent, scores in pooled.items()
+        },
+        "improvement": _improvement(strata),
+    }
+
+
+def _mean(runs: Sequence[Run]) -> float:
+    return fmean(run.score for run in runs)
+
+
+def _mean_of_all(values: Sequence[float | None]) -> float | None:
+    """Return the mean, None where a value is missing."""
+    known = [value for value in values if value is not None]
+    return fmean(known) if len(known) == len(values) else None
+
+
+# --- Parts ---------------------------------------------------------------------------------------
+
+
+def _by_agent(runs: Sequence[Run]) -> dict[str, dict[str, list[Run]]]:
+    """Group runs by agent and configuration; budgets of their own make other configurations."""
+    budgets = {agent: set[int]() for agent in dict.fromkeys(run.row["agent"] for run in runs)}
+    for run in runs:
+        budgets[run.row["agent"]].add(run.row["budget"])
+    groups: dict[str, dict[str, list[Run]]] = {agent: {} for agent in budgets}
+    for run in runs:
+        agent, label = run.row["agent"], run.row["label"]
+        if len(budgets[agent]) > 1:
+            label = f"{label}, {run.row['budget']} samples"
+        groups[agent].setdefault(label, []).append(run)
+    return groups
+
+
+def _flat(configs: Mapping[str, Sequence[Run]]) -> list[Run]:
+    return [run for runs in configs.values() for run in runs]
+
+
+def _by_seed(runs: Sequence[Run]) -> dict[int, float]:
+    return {run.row["seed"]: run.score for run in runs}
+
+
+def _objective(problem: Problem) -> str:
+    return json.dumps(problem.env_kwargs.get("objective"))
+
+
+def _shares(groups: Mapping[str, Mapping[str, Sequence[Run]]]) -> dict[str, float] | None:
+    shares = variance_shares(
+        {
+            agent: [[run.score for run in runs] for runs in configs.values()]
+            for agent, configs in groups.items()
+        }
+    )
+    if shares is None:
+        return None
+    return {"agent": shares.agent, "configuration": shares.configuration, "seed": shares.seed}
+
+
+def _iqm_interval(problems: Sequence[Mapping[str, Sequence[Run]]]) -> list[float]:
+    """Return the interquartile mean of an agent's scores with its interval, over configurations."""
+    units: list[_Floats] = []
+    strata = []
+    seeds = {len(runs) for configs in problems for runs in configs.values()}
+    # Each run is a unit where there is one configuration, or where runs are missing as they failed.
+    whole = len(seeds) == 1 and all(len(configs) > 1 for configs in problems)
+    for configs in problems:
+        rows = (
+            [[run.score for run in runs] for runs in configs.values()]
+            if whole
+            else [[run.score] for run in _flat(configs)]
+        )
+        strata.append(np.arange(len(units), len(units) + len(rows)))
+        units += [np.array(row) for row in rows]
+    scores = np.array(units)
+
+    def of_units(drawn: npt.NDArray[Any], axis: int) -> _Floats:
+        runs = scores[drawn.astype(np.int64)]
+        return iqm(runs.reshape(*drawn.shape[:-1], -1), axis=axis)
+
+    interval = bootstrap_interval(strata, of_units, rng_seed=_SEED)
+    return [interval.estimate, interval.low, interval.high]
+
+
+def _improvement(strata: Mapping[str, Sequence[Sequence[Run]]]) -> dict[str, Any]:
+    """Return for each two agents how likely a run of the first beats one of the second."""
+    scores = {
+        agent: [np.array([run.score for run in runs]) for runs in own]
+        for agent, own in strata.items()
+    }
+    return {
+        "agents": list(scores),
+        "matrix": [
+            [probability_of_improvement(one, other) for other in scores.values()]
+            for one in scores.values()
+        ],
+    }
+
+
+def _thresholds(scores: Sequence[float]) -> list[float]:
+    """Return places for a profile, from the first percentile of the scores to the top."""
+    if not scores:
+        return []
+    low = min(0.0, float(np.quantile(scores, 0.01)))
+    return _list(np.linspace(low, max(1.0, *scores), _THRESHOLDS))
+
+
+def _list(values: npt.ArrayLike) -> list[float]:
+    return [float(value) for value in np.asarray(values).tolist()]
