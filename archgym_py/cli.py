@@ -421,11 +421,12 @@ def _sweep(args: argparse.Namespace) -> int:
 
 def _report(args: argparse.Namespace) -> int:
     from archgym_py.analysis import analyse
-    from archgym_py.report_page import write_page
+    from archgym_py.report_page import check_page, write_page
     from archgym_py.results import read_results
     from archgym_py.summary import summary
 
     page = args.dir / "report.html" if args.out is None else args.out
+    check_page(page)  # before the work
     data = analyse(read_results(args.dir))
     write_page(data, page)
     _write(f"{summary(data)}\n\npage: {page}")

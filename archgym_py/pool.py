@@ -22,6 +22,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from archgym_py.checks import integer
@@ -42,6 +43,7 @@ _ONE_THREAD = dict.fromkeys(
 
 _QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the older output is silent where it is told to be
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean the same to a worker as to us
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
 }
 """Variables that keep Ray Tune to its work."""
@@ -98,10 +100,13 @@ def run_all(
         from archgym_py.ray_workers import Ledger
 
         workers = min(jobs or _cores(ray), len(configs))
-        ledger = ray.remote(num_cpus=0)(Ledger).remote(list(configs), max_failures)
+        # Workers of other machines have other working folders.
+        absolute = [replace(config, out=config.out.absolute()) for config in configs]
+        ledger = ray.remote(num_cpus=0)(Ledger).remote(absolute, max_failures)
 
         def take_in(news: News) -> None:
             for number, outcome in news.ended:
+                outcome = replace(outcome, config=configs[number])
                 outcomes[number] = outcome
                 if outcome.error:
                     failures.append(outcome.error)
@@ -177,8 +182,8 @@ def _ray(jobs: int | None, address: str | None) -> Iterator[Any]:
             return
         options: dict[str, Any]
         if address is None:
-            # The workers of this machine inherit our environment, which is quicker.
-            options = {"num_cpus": jobs, "include_dashboard": False}
+            # Its own, also where another one runs. Workers inherit our environment, which is quick.
+            options = {"address": "local", "num_cpus": jobs, "include_dashboard": False}
         else:
             _check_reachable(address)
             options = {"address": address, "runtime_env": {"env_vars": _ONE_THREAD}}

@@ -135,12 +135,21 @@ def _transfer(pairs: Sequence[Mapping[str, Any]]) -> str:
     rows += [
         [
             pair["agent"],
-            f"{pair['source']} -> {pair['target']}",
+            " -> ".join(_apart(pair["source"], pair["target"])),
             *(_number(pair[name]) for name in ("transferred", "own", "default")),
         ]
         for pair in pairs
     ]
     return align(rows)
+
+
+def _apart(one: str, other: str) -> tuple[str, str]:
+    """Shorten two names of problems to the words that set them apart."""
+    pairs = list(zip(one.split(), other.split(), strict=False))
+    different = [pair for pair in pairs if pair[0] != pair[1]]
+    if len(one.split()) != len(other.split()) or not different:
+        return one, other
+    return " ".join(pair[0] for pair in different), " ".join(pair[1] for pair in different)
 
 
 def _interval(interval: Sequence[float]) -> list[str]:

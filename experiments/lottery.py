@@ -10,8 +10,8 @@ The statistics are those of `archgym_py.analysis`.
 
 The presets are files of `configs/sweeps`: `lottery` takes some minutes, `lottery_full` has as many
 runs as the published study, `lottery_published` and `lottery_published_dnn` have its grids and its
-budgets, which differ from agent to agent. The result in the README is data, `configs/results/lottery.json`, and the table is
-made of it: a test holds the two together.
+budgets, which differ from agent to agent. The result in the README is data,
+`configs/results/lottery.json`, and the table is made of it: a test holds the two together.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from archgym_py.analysis import analyse
 from archgym_py.errors import ConfigError
 from archgym_py.experiments.problems import add_agents_option, count
 from archgym_py.experiments.tables import add_readme_option, markdown, publish, require_place
-from archgym_py.report_page import write_page
+from archgym_py.report_page import check_page, write_page
 from archgym_py.summary import summary, variance_text
 from archgym_py.sweep import sweep
 from archgym_py.sweep_config import SweepConfig
@@ -134,9 +134,9 @@ def render(study: Mapping[str, Any]) -> str:
     blocks = [
         (
             f"Scores of {total:,} runs of {study['budget']:,} samples on {len(study['problems'])} "
-            "workloads of the memory controller: 0 is the default design, 1 the enumerated optimum. "
-            "*Random draw*: interquartile mean over configurations and seeds with its 95 % interval. "
-            "*Tuned*: the best configuration, on seeds that did not choose it."
+            "workloads of the memory controller: 0 is the default design, 1 the enumerated "
+            "optimum. *Random draw*: interquartile mean over configurations and seeds with its "
+            "95 % interval. *Tuned*: the best configuration, on seeds that did not choose it."
         ),
         markdown(header, rows),
     ]
@@ -216,12 +216,14 @@ class LotteryExperiment:
         """
         require_place(args.readme, TABLE)
         config = _adapted(load_preset(args.preset), args)
+        page = config.out / "report.html"
+        config.out.mkdir(parents=True, exist_ok=True)
+        check_page(page)  # before the work
         results = sweep(
             config, resume=True, share=args.share, jobs=args.jobs, command=args.command_line
         )
         data = analyse(results)
         write(summary(data))
-        page = config.out / "report.html"
         write_page(data, page)
         study = study_of(data, config, args.command_line)
         publish(study, render(study), TABLE, out=config.out, readme=args.readme, write=write)

@@ -443,3 +443,30 @@ def test_tensorboard_logs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "'random_search' writes no TensorBoard logs" in capsys.readouterr().err
     assert main(toy_run(tmp_path / "b", *board, agent="ppo", budget=20)) == 0
     assert list((tmp_path / "board").rglob("events.out.tfevents*"))
+
+
+# --- archgym report ------------------------------------------------------------------------------
+
+
+def test_report_of_plain_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for agent in ("random_search", "genetic"):
+        command = ["run", "--env", "ArchGym/Toy-v0", "--agent", agent, "--budget", "40"]
+        assert main([*command, "--out", str(tmp_path)]) == 0
+    capsys.readouterr()
+    assert main(["report", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "Toy, 40 samples" in out
+    assert "2 runs." in out
+    assert f"page: {tmp_path / 'report.html'}" in out
+    assert "genetic" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_report_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(tmp_path)]) == 2
+    assert "holds no logged run" in capsys.readouterr().err
+
+
+def test_report_into_nowhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "none" / "report.html"
+    assert main(["report", str(tmp_path), "--out", str(page)]) == 2
+    assert "does not exist" in capsys.readouterr().err

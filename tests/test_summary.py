@@ -145,3 +145,12 @@ def test_failures() -> None:
     assert text.endswith(
         "failed: 3 runs of genetic: no such thing\n\nfailed: 1 runs of grid: too large"
     )
+
+
+def test_transfer_names_what_sets_problems_apart() -> None:
+    pair = {"agent": "genetic", "transferred": 0.5, "own": 0.75, "default": None}
+    near = {**pair, "source": "DRAM cloud energy", "target": "DRAM random energy"}
+    far = {**pair, "source": "DRAM cloud energy", "target": "DNN"}
+    text = summary(data(problem(agent("genetic")), transfer=[near, far]))
+    assert "cloud -> random        0.500  0.750        -" in text
+    assert "DRAM cloud energy -> DNN" in text
