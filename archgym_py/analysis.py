@@ -9,7 +9,7 @@ problem, and no more than 0.
 
 **Configurations are the units.** The runs of one configuration with different seeds are not
 independent draws from the lottery, so that intervals are bootstrapped over configurations, each
-with all its seeds, problem by problem.
+with all its seeds on all problems.
 
 **Tuned.** The best of many configurations looks better than it is on the runs that it was chosen
 by. What is given as tuned is measured on a seed that had no say: for each seed the configuration is
@@ -22,7 +22,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, TypeAlias
@@ -42,8 +42,18 @@ from archgym_py.statistics import (
     step_at,
     value_range,
 )
+from archgym_py.sweep_config import SEED_STRIDE
 
-__all__ = ["Run", "Shares", "analyse", "scored_runs", "transfer", "tuned_score", "variance_shares"]
+__all__ = [
+    "Run",
+    "Shares",
+    "analyse",
+    "nothing_yet",
+    "scored_runs",
+    "transfer",
+    "tuned_score",
+    "variance_shares",
+]
 
 _Floats: TypeAlias = npt.NDArray[np.float64]
 
@@ -124,6 +134,18 @@ def scored_runs(results: Results) -> dict[str, list[Run]]:
     return scored
 
 
+def nothing_yet(runs: Iterable[Run]) -> float:
+    """Return the score of a run before it finds something feasible.
+
+    Args:
+        runs: All runs on the problem.
+
+    Returns:
+        The worst first find of any of them, or 0 where that is better than the default design.
+    """
+    return min([0.0, *(score for run in runs for score in (run.score, *run.curve[1][:1]))])
+
+
 def _scale(problem: Problem, rewards: Sequence[float | None]) -> _Scale:
     found = [reward for reward in rewards if reward is not None]
     known = [*found, *([problem.optimum.reward] if problem.optimum else [])]
@@ -141,38 +163,57 @@ def variance_shares(agents: Mapping[str, Sequence[Sequence[float]]]) -> Shares |
     The model is nested: score = agent + configuration within agent + seed within configuration. The
     components are the estimates of a one-way analysis of variance on each level: the variance of
     means less what the level below adds to it (Searle, Casella and McCulloch, "Variance
-    Components", 1992, chapter 3), 0 where that is negative.
+    Components", 1992, chapter 3). Those of configurations and seeds are means over the agents, and
+    0 where they are negative. Seeds must be independent, as those of a `SweepConfig` are.
 
     Args:
         agents: For each agent and each of its configurations the scores of its seeds.
 
     Returns:
-        The shares; None where there are less than two agents, no agent has two configurations, no
-        configuration has two seeds, or all scores are equal.
+        The shares; None where there are less than two agents, no agent has several configurations
+        with several seeds, or all scores are equal.
 
     Examples:
         >>> variance_shares({"a": [[0.0, 2.0], [4.0, 6.0]], "b": [[0.0, 2.0], [4.0, 6.0]]})
         Shares(agent=0.0, configuration=0.777..., seed=0.222...)
     """
-    repeated = [seeds for configs in agents.values() for seeds in configs if len(seeds) > 1]
-    several = [configs for configs in agents.values() if len(configs) > 1]
-    if len(agents) < 2 or not several or not repeated:
+    within = [_within(configs) for configs in agents.values()]
+    luck = [variance for variance in within if variance is not None]
+    several = [
+        (configs, variance)
+        for configs, variance in zip(agents.values(), within, strict=True)
+        if len(configs) > 1 and variance is not None
+    ]
+    if len(agents) < 2 or not several:
         return None
-    seed = fmean(_variance(seeds) for seeds in repeated)
-    configuration = fmean(
-        max(0.0, _variance(_means(configs)) - fmean(seed / len(seeds) for seeds in configs))
-        for configs in several
+    seed = fmean(luck)
+    # Not cut at 0 one by one, which would make something of nothing.
+    configuration = max(
+        0.0,
+        fmean(
+            _variance(_means(configs)) - variance * fmean(1 / len(seeds) for seeds in configs)
+            for configs, variance in several
+        ),
     )
-    noise = [
-        (configuration + fmean(seed / len(seeds) for seeds in configs)) / len(configs)
-        for configs in agents.values()
+    # How far the mean of an agent is off, as its configurations and seeds are a sample.
+    off = [
+        _variance(_means(configs)) / len(configs)
+        if len(configs) > 1
+        else (variance or 0.0) / len(configs[0])
+        for configs, variance in zip(agents.values(), within, strict=True)
     ]
     between = _variance([fmean(_means(configs)) for configs in agents.values()])
-    agent = max(0.0, between - fmean(noise))
+    agent = max(0.0, between - fmean(off))
     whole = agent + configuration + seed
     if whole == 0.0:
         return None
     return Shares(agent / whole, configuration / whole, seed / whole)
+
+
+def _within(configs: Sequence[Sequence[float]]) -> float | None:
+    """Return the mean variance between the seeds of a configuration, None without repetition."""
+    variances = [_variance(seeds) for seeds in configs if len(seeds) > 1]
+    return fmean(variances) if variances else None
 
 
 def _means(configs: Sequence[Sequence[float]]) -> list[float]:
@@ -183,27 +224,35 @@ def _variance(values: Sequence[float]) -> float:
     return float(np.var(values, ddof=1))
 
 
-def tuned_score(configs: Sequence[Mapping[int, float]]) -> float | None:
+def tuned_score(
+    configs: Sequence[Mapping[int, float]],
+    elsewhere: Sequence[Mapping[int, float]] | None = None,
+) -> float | None:
     """Return the score of the best configuration on seeds that did not choose it.
 
     Args:
         configs: For each configuration the scores by seed. A seed counts if all have it.
+        elsewhere: For each of the same configurations the scores by which it is chosen, where that
+            is another problem.
 
     Returns:
-        The mean over the seeds; None where there are fewer than two.
+        The mean over the seeds; None where there are fewer than two seeds or configurations.
 
     Examples:
         >>> tuned_score([{0: 9.0, 1: 0.0}, {0: 4.0, 1: 5.0}])  # each seed chooses the other one
         2.0
     """
-    seeds = sorted(set.intersection(*(set(scores) for scores in configs))) if configs else []
+    choosing = configs if elsewhere is None else elsewhere
+    if len(configs) < 2:
+        return None
+    seeds = sorted(set.intersection(*(set(scores) for scores in (*configs, *choosing))))
     if len(seeds) < 2:
         return None
     held_out = []
     for seed in seeds:
         others = [other for other in seeds if other != seed]
-        chosen = max(configs, key=lambda scores: fmean(scores[other] for other in others))
-        held_out.append(chosen[seed])
+        means = [fmean(scores[other] for other in others) for scores in choosing]
+        held_out.append(configs[means.index(max(means))][seed])
     return fmean(held_out)
 
 
@@ -215,9 +264,10 @@ def transfer(results: Results) -> list[dict[str, Any]]:
 
     Returns:
         For each agent with several configurations, and each two problems of one environment and
-        one objective: the mean scores on the target of the configuration that has the best mean on
-        the source ("transferred"), of those tuned on the target itself ("own"), and of the default
-        one ("default", None where it was not run).
+        one objective: the mean scores on the target of the configurations that were tuned on the
+        source ("transferred"), of those tuned on the target itself ("own"), both by seeds that
+        are not among those of the score, and of the default one ("default", None where it was not
+        run); and which configuration has the best mean on the source ("label").
     """
     scored = scored_runs(results)
     found = []
@@ -238,7 +288,10 @@ def transfer(results: Results) -> list[dict[str, Any]]:
                     "source": source,
                     "target": target,
                     "label": best,
-                    "transferred": _mean(there[best]),
+                    "transferred": tuned_score(
+                        [_by_seed(there[label]) for label in shared],
+                        [_by_seed(configs[label]) for label in shared],
+                    ),
                     "own": tuned_score([_by_seed(there[label]) for label in shared]),
                     "default": None if default is None else _mean(default),
                 }
@@ -312,7 +365,10 @@ def _problem(
         },
         "best": _best(problem, runs),
         "variance": _shares(_by_agent(runs)),
-        "agents": [_agent(problem, agent, own, failures[agent]) for agent, own in agents.items()],
+        "agents": [
+            _agent(problem, agent, own, failed=failures[agent], before=nothing_yet(runs))
+            for agent, own in agents.items()
+        ],
         "thresholds": thresholds,
         "profiles": {
             agent: _list(performance_profile([run.score for run in own], thresholds))
@@ -336,11 +392,14 @@ def _best(problem: Problem, runs: Sequence[Run]) -> dict[str, Any] | None:
     }
 
 
-def _agent(problem: Problem, agent: str, runs: Sequence[Run], failed: int) -> dict[str, Any]:
+def _agent(
+    problem: Problem, agent: str, runs: Sequence[Run], *, failed: int, before: float
+) -> dict[str, Any]:
     configs = _by_agent(runs)[agent]
     scores = [run.score for run in runs]
     means = {label: _mean(own) for label, own in configs.items()}
     best = max(means, key=lambda label: means[label])
+    drawn = [mean for label, mean in means.items() if not label.startswith(_DEFAULT)]
     regrets = [_regret(problem, run.row) for run in runs if run.row["reward"] is not None]
     known = [regret for regret in regrets if regret is not None]
     return {
@@ -362,14 +421,14 @@ def _agent(problem: Problem, agent: str, runs: Sequence[Run], failed: int) -> di
             "config": json.loads(configs[best][0].row["agent_config"]),
             "score": means[best],
         },
-        "best_of": _list(expected_best_curve(list(means.values()))),
+        "best_of": _list(expected_best_curve(drawn or list(means.values()))),
         "regret": {
             "quartiles": list(quartiles(known)),
             "optimal_runs": sum(regret == 0.0 for regret in known),
         }
         if known
         else None,
-        "curve": _curve(runs),
+        "curve": _curve(runs, before),
     }
 
 
@@ -381,20 +440,11 @@ def _regret(problem: Problem, row: Mapping[str, Any]) -> float | None:
     return 100.0 * (value - problem.optimum.value) / problem.optimum.value
 
 
-def _curve(runs: Sequence[Run]) -> dict[str, Any]:
+def _curve(runs: Sequence[Run], before: float) -> dict[str, Any]:
     """Return the quartiles of the best score so far, at samples that grow by powers."""
-    budget = min(run.row["budget"] for run in runs)
+    budget = max(run.row["budget"] for run in runs)
     at = np.unique(np.geomspace(1, budget, num=60).round().astype(np.int64))
-    # Before a run has found anything feasible it is as bad as the worst run.
-    lowest = min(
-        0.0, *(run.score for run in runs), *(score for run in runs for score in run.curve[1][:1])
-    )
-    values = np.array(
-        [
-            step_at(*run.curve, at, before=lowest) if run.curve[0] else np.full(len(at), lowest)
-            for run in runs
-        ]
-    )
+    values = np.array([step_at(*run.curve, at, before=before) for run in runs])
     q1, median, q3 = np.quantile(values, (0.25, 0.5, 0.75), axis=0)
     return {"samples": at.tolist(), "median": _list(median), "q1": _list(q1), "q3": _list(q3)}
 
@@ -430,6 +480,7 @@ def _overall(scored: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
                 "agent": agent,
                 "iqm": iqms[agent],
                 "mean_rank": rank,
+                "mean": fmean(pooled[agent]),
                 "quartiles": list(quartiles(pooled[agent])),
                 "default_score": _mean_of_all(
                     [None if runs is None else _mean(runs) for runs in default]
@@ -487,7 +538,8 @@ def _flat(configs: Mapping[str, Sequence[Run]]) -> list[Run]:
 
 
 def _by_seed(runs: Sequence[Run]) -> dict[int, float]:
-    return {run.row["seed"]: run.score for run in runs}
+    """Return the scores of a configuration by the seed that the sweep names."""
+    return {run.row["seed"] % SEED_STRIDE: run.score for run in runs}
 
 
 def _objective(problem: Problem) -> str:
@@ -507,21 +559,28 @@ def _shares(groups: Mapping[str, Mapping[str, Sequence[Run]]]) -> dict[str, floa
 
 
 def _iqm_interval(problems: Sequence[Mapping[str, Sequence[Run]]]) -> list[float]:
-    """Return the interquartile mean of an agent's scores with its interval, over configurations."""
-    units: list[_Floats] = []
-    strata = []
-    seeds = {len(runs) for configs in problems for runs in configs.values()}
-    # Each run is a unit where there is one configuration, or where runs are missing as they failed.
-    whole = len(seeds) == 1 and all(len(configs) > 1 for configs in problems)
-    for configs in problems:
-        rows = (
-            [[run.score for run in runs] for runs in configs.values()]
-            if whole
-            else [[run.score] for run in _flat(configs)]
+    """Return the interquartile mean of an agent's scores on some problems, with its interval.
+
+    What is drawn anew is a configuration with all its runs on all problems, where it may do well or
+    badly together. Where there is one configuration, it is a seed; and where runs are missing, as
+    they failed, it is a run, problem by problem.
+    """
+    cells = [[_by_seed(runs) for runs in configs.values()] for configs in problems]
+    seeds = {tuple(sorted(scores)) for configs in cells for scores in configs}
+    labels = {tuple(configs) for configs in problems}
+    if len(seeds) == len(labels) == 1:
+        [order] = seeds
+        table = np.array(
+            [[[scores[seed] for seed in order] for scores in configs] for configs in cells]
         )
-        strata.append(np.arange(len(units), len(units) + len(rows)))
-        units += [np.array(row) for row in rows]
-    scores = np.array(units)
+        _, config, seed = table.shape
+        units = table.transpose(1, 0, 2) if config > 1 else table.transpose(2, 0, 1)
+        scores = units.reshape(config if config > 1 else seed, -1)
+        strata = [np.arange(len(scores))]
+    else:
+        flat = [[run.score for run in _flat(configs)] for configs in problems]
+        scores = np.concatenate(flat)[:, None]
+        strata = np.split(np.arange(len(scores)), np.cumsum([len(runs) for runs in flat])[:-1])
 
     def of_units(drawn: npt.NDArray[Any], axis: int) -> _Floats:
         runs = scores[drawn.astype(np.int64)]

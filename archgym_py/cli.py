@@ -623,7 +623,7 @@ def _parser(*, experiments: bool) -> argparse.ArgumentParser:
         metavar="P",
         type=float,
         default=1.0,
-        help="make this part of the runs only, such as 0.01; a larger one continues it",
+        help="make this part of the runs only, such as 0.01; a larger one with --resume adds to it",
     )
     command.add_argument(
         "--jobs", metavar="N", type=_count, help="worker processes (default: one for each core)"

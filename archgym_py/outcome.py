@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from archgym_py.config import RunConfig
@@ -120,7 +120,7 @@ def outcome_of_log(log: LoggedRun, config: RunConfig) -> Outcome:
     """Return what became of a run whose log is all there is.
 
     Args:
-        log: The run, finished or not.
+        log: The run; one that was not finished has failed.
         config: Its configuration.
 
     Raises:
@@ -135,7 +135,16 @@ def outcome_of_log(log: LoggedRun, config: RunConfig) -> Outcome:
             if best is None or trial.reward > best.reward:
                 best = trial
                 improvements.append((trial.index + 1, trial.reward))
-    return _outcome(config, log, feasible=feasible, best=best, improvements=tuple(improvements))
+    outcome = _outcome(config, log, feasible=feasible, best=best, improvements=tuple(improvements))
+    if log.rows < config.budget:
+        ended = read_state(log.folder)
+        why = (
+            ""
+            if ended is None
+            else f": {ended.state}{': ' if ended.message else ''}{ended.message}"
+        )
+        return replace(outcome, error=f"has {log.rows} of {config.budget} samples{why}")
+    return outcome
 
 
 def _outcome(

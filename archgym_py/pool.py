@@ -21,13 +21,13 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from archgym_py.checks import integer
 from archgym_py.config import RunConfig
-from archgym_py.cores import CORES_VARIABLE
+from archgym_py.cores import CORES_VARIABLE, cores
 from archgym_py.errors import ConfigError, PoolError, require
 from archgym_py.outcome import Outcome
 
@@ -50,6 +50,9 @@ _QUIET = {
 
 _POLL_S = 0.5
 """Seconds between two looks at the ledger."""
+
+_RESTARTS = 100
+"""How often a worker whose process died is started again. A run that kills takes up to three."""
 
 _PATIENCE_S = 10.0
 """Time that workers have to write down what they sampled, once they were told to stop."""
@@ -76,8 +79,8 @@ def run_all(
         address: A running Ray cluster, as `ray.init` takes it; None starts Ray on this machine, or
             uses the one that the process has started already. The folders of the runs have to be
             shared by the machines of a cluster.
-        max_failures: Failed runs that are tolerated; None for any number. Runs that workers have
-            taken when it is exceeded are still made.
+        max_failures: Failed runs that are tolerated; None for any number. When more have failed, no
+            run is begun any more, and those that are under way are given up.
         progress: Whether to show a progress bar on stderr.
         on_outcome: Called with the number of a run and its outcome, as soon as it has ended.
 
@@ -94,6 +97,8 @@ def run_all(
         integer("max_failures", max_failures, 0, 10**9)
     if not configs:
         return []
+    if jobs is None and address is None:
+        jobs = cores()
     outcomes: dict[int, Outcome] = {}
     failures: list[str] = []
     with _ray(jobs, address) as ray, _bar(len(configs), shown=progress) as advance:
@@ -114,37 +119,42 @@ def run_all(
                     on_outcome(number, outcome)
                 advance(len(failures), news.seconds_left / workers)
 
-        tuning = _Tuning(ledger, workers, restarts=len(configs))
+        tuning = _Tuning(ledger, workers)
         tuning.start()
         try:
             while not tuning.ended.wait(_POLL_S):
                 take_in(ray.get(ledger.news.remote()))
+            take_in(ray.get(ledger.news.remote()))
+        except ray.exceptions.RayError as error:
+            raise PoolError(f"Ray has stopped working: {error}") from error
         except BaseException:  # Ctrl-C, or what `on_outcome` raises where a disk is full
-            ray.get(ledger.stop.remote())
-            tuning.ended.wait(_PATIENCE_S)
+            with suppress(ray.exceptions.RayError):
+                ray.get(ledger.stop.remote(), timeout=_PATIENCE_S)
+                tuning.ended.wait(_PATIENCE_S)
             raise
-        take_in(ray.get(ledger.news.remote()))
     if max_failures is not None and len(failures) > max_failures:
         raise PoolError(
             f"{len(failures)} runs have failed, more than the {max_failures} that --max-failures "
             f"tolerates. The last one: {failures[-1]}"
         )
     if len(outcomes) < len(configs):
-        raise PoolError(f"Ray Tune ended before the runs did: {tuning.error or 'nobody knows why'}")
+        raise PoolError(
+            f"{len(configs) - len(outcomes)} runs were not made: a worker was started "
+            f"{_RESTARTS + 1} times and died each time. {tuning.error or 'Ray does not say why.'}"
+        )
     return [outcomes[number] for number in range(len(configs))]
 
 
 class _Tuning(threading.Thread):
     """Ray Tune at work, in a thread: the main thread shows progress and listens for Ctrl-C."""
 
-    def __init__(self, ledger: Any, workers: int, restarts: int) -> None:
+    def __init__(self, ledger: Any, workers: int) -> None:
         super().__init__(name="ray-tune", daemon=True)
         self.error = ""
         # Not `join`, which Ctrl-C makes believe that a running thread has ended.
         self.ended = threading.Event()
         self._ledger = ledger
         self._workers = workers
-        self._restarts = restarts
 
     def run(self) -> None:
         """Start a trial for each worker, and those whose process died again."""
@@ -161,7 +171,7 @@ class _Tuning(threading.Thread):
                     run_config=tune.RunConfig(
                         storage_path=storage,
                         verbose=0,
-                        failure_config=tune.FailureConfig(max_failures=self._restarts),
+                        failure_config=tune.FailureConfig(max_failures=_RESTARTS),
                     ),
                 )
                 errors = [str(error) for error in tuner.fit().errors]

@@ -133,13 +133,14 @@ class Ledger:
     def join(self, worker: str) -> None:
         """Take note that a worker has begun; if it had runs before, its process died in one.
 
-        If it was in a share of several runs, nobody knows which of them it was. They are handed out
-        one by one: those that were finished are read from their logs.
+        Nobody knows in which of its share, or whether that run was the cause. All are handed out
+        again, one by one: those that were finished are read from their logs, and the one that a
+        process dies in again has failed.
         """
         shares = self._shares.get(worker)
         if shares:
             first = shares.popleft()
-            if len(first) == 1:
+            if len(first) == 1 and first[0] in self._suspects:
                 config = self._configs[first[0]]
                 self._end(first, [(Outcome(config, error="its process died"), 0.0)])
             else:
@@ -174,9 +175,11 @@ class Ledger:
         self._shares[worker].append(share)
         return [self._configs[number] for number in share]
 
-    def leave(self, worker: str) -> None:
-        """Take note that a worker has given up its runs; what it sampled is logged."""
-        self._shares[worker].clear()
+    def leave(self, worker: str, outcomes: Sequence[tuple[Outcome, float]]) -> None:
+        """Take the outcomes of a worker that has given up the rest of its runs."""
+        if self._shares[worker]:
+            self._end(self._shares[worker][0][: len(outcomes)], outcomes)
+            self._shares[worker].clear()
 
     def stop(self) -> None:
         """Hand out no more runs, and have workers give up theirs at the next sample."""
@@ -217,12 +220,12 @@ class Worker(tune.Trainable):
         until = time.monotonic() + _SLICE_S
         while self._asked and time.monotonic() < until:
             share = ray.get(self._asked.popleft())
-            outcomes = []
+            outcomes: list[tuple[Outcome, float]] = []
             for config in share:
                 began = time.monotonic()
                 outcome = self._run(config)
                 if outcome is None:
-                    ray.get(self._ledger.leave.remote(self.trial_id))
+                    ray.get(self._ledger.leave.remote(self.trial_id, outcomes))
                     return {"runs": self._runs, "done": True}
                 outcomes.append((outcome, time.monotonic() - began))
             if share:

@@ -134,6 +134,7 @@ class Problem:
         name: Its name in the rows.
         env_id: Gymnasium id.
         env_kwargs: Its arguments.
+        simulator: Name and version of the simulator.
         units: Unit of each metric.
         default: What the default design achieves, None where it is not feasible.
         optimum: The true optimum, None where nobody has enumerated the space.
@@ -142,6 +143,7 @@ class Problem:
     name: str
     env_id: str
     env_kwargs: Mapping[str, Any]
+    simulator: str
     units: Mapping[str, str]
     default: DefaultResult | None
     optimum: Optimum | None
@@ -191,6 +193,7 @@ def describe_problem(env_id: str, env_kwargs: Mapping[str, Any]) -> Problem:
             name=problem_name(env_id, env_kwargs),
             env_id=env_id,
             env_kwargs=dict(env_kwargs),
+            simulator=f"{env.simulator.name} {env.simulator.version}",
             units={metric.name: metric.unit for metric in env.simulator.metrics},
             default=default_result(env),
             optimum=optimum,

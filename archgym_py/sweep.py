@@ -17,6 +17,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Container, Mapping
+from pathlib import Path
+from typing import Any
 
 from archgym_py.errors import ConfigError
 from archgym_py.files import locked
@@ -94,18 +97,16 @@ def sweep(
         if saved.exists():
             _check_same(SweepConfig.from_yaml(saved), config, resume=resume)
         config.to_yaml(saved)
-        before = read_about(folder) if (folder / ABOUT_NAME).exists() else None
-        commands = [*(before.commands if before else ()), *([command] if command else ())]
-        write_about(folder, described, list(dict.fromkeys(commands)), library_versions())
         rows = {row["run_id"]: row for row in read_rows(folder)}
         order = {run.run.run_id: number for number, run in enumerate(everything)}
-        if rows.keys() - order.keys():
-            raise ConfigError(
-                f"{folder}: holds runs that this sweep does not have any more: the defaults or "
-                "ranges of an agent have changed since. Choose another folder."
-            )
+        _check_rows(rows, order, {problem.name: problem.simulator for problem in described}, folder)
         done = {run_id for run_id, row in rows.items() if row["status"] == "finished"}
         todo = [run for run in chosen if run.run.run_id not in done]
+        if todo or not (folder / ABOUT_NAME).exists():
+            before = read_about(folder) if (folder / ABOUT_NAME).exists() else None
+            commands = [*(before.commands if before else ()), *([command] if command else ())]
+            versions = _both(before.versions if before else {}, library_versions())
+            write_about(folder, described, list(dict.fromkeys(commands)), versions)
         written = time.monotonic()
 
         def save() -> None:
@@ -150,6 +151,37 @@ def sample_of(runs: list[PlannedRun], share: float) -> list[PlannedRun]:
     if not chosen:
         raise ConfigError(f"a share of {share} of {len(runs)} runs is none. Take a larger one.")
     return chosen
+
+
+def _check_rows(
+    rows: Mapping[str, Mapping[str, Any]],
+    planned: Container[str],
+    simulators: Mapping[str, str],
+    folder: Path,
+) -> None:
+    """Refuse to add to rows that the runs of today would not agree with."""
+    for run_id, row in rows.items():
+        if run_id not in planned:
+            raise ConfigError(
+                f"{folder}: holds runs that this sweep does not have any more: the defaults or "
+                "ranges of an agent have changed since. Choose another folder."
+            )
+        simulator = f"{row['simulator']} {row['simulator_version']}"
+        if row["status"] == "finished" and simulator != simulators[row["problem"]]:
+            raise ConfigError(
+                f"{folder}: was begun with the simulator {simulator!r}, which is "
+                f"{simulators[row['problem']]!r} now. Install the version that began the sweep, or "
+                "choose another folder."
+            )
+
+
+def _both(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
+    """Return the versions of libraries, all that took part in a sweep."""
+    both = {}
+    for name, version in now.items():
+        earlier = [part for part in before.get(name, "").split(", ") if part]
+        both[name] = ", ".join(dict.fromkeys([*earlier, version]))
+    return both
 
 
 def _check_same(saved: SweepConfig, config: SweepConfig, *, resume: bool) -> None:

@@ -45,7 +45,19 @@ from archgym_py.errors import ArchGymError, ConfigError, did_you_mean
 from archgym_py.registry import AGENTS
 from archgym_py.space import ParameterSpace, Value
 
-__all__ = ["PlannedRun", "SweepAgent", "SweepConfig", "SweepEnv", "draw_configs", "problem_name"]
+__all__ = [
+    "SEED_STRIDE",
+    "PlannedRun",
+    "SweepAgent",
+    "SweepConfig",
+    "SweepEnv",
+    "draw_configs",
+    "problem_name",
+]
+
+SEED_STRIDE = 1_000_000
+"""Configuration k of an agent, from 0 on, runs with the seeds k * SEED_STRIDE + seed. With equal
+seeds many agents begin with equal designs, so that configurations would share their luck."""
 
 _MAX_INTEGER = 2**63 - 1  # logs hold signed 64-bit integers
 
@@ -298,7 +310,8 @@ class SweepConfig:
         envs: The environments.
         agents: The agents.
         budget: Samples of each run, but where an agent has budgets of its own.
-        seeds: Seeds of the runs; a number N stands for 0 to N - 1.
+        seeds: Seeds of the runs; a number N stands for 0 to N - 1. Each configuration of an agent
+            has seeds of its own, see `SEED_STRIDE`.
         draw_seed: Seed of the configurations that are drawn.
         out: Folder of the results and logs. It is no part of the sweep's identity.
 
@@ -355,7 +368,7 @@ class SweepConfig:
                 problem = problem_name(environment.env, env_kwargs)
                 for entry, configurations in agents:
                     own_seeds = seeds if entry.seeds is None else _seeds(entry.seeds)
-                    for label, config in configurations:
+                    for number, label, config in configurations:
                         factor = int(config[entry.budget_per]) if entry.budget_per else 1
                         budgets = [budget * factor for budget in entry.budgets] or [self.budget]
                         for budget, seed in itertools.product(budgets, own_seeds):
@@ -365,7 +378,7 @@ class SweepConfig:
                                 agent=entry.agent,
                                 agent_kwargs=config,
                                 budget=budget,
-                                seed=seed,
+                                seed=number * SEED_STRIDE + seed,
                                 out=self.out / "runs",
                             )
                             if run.run_id in planned:
@@ -376,19 +389,22 @@ class SweepConfig:
                             planned[run.run_id] = PlannedRun(problem, label, run)
         return list(planned.values())
 
-    def _configurations(self) -> list[tuple[SweepAgent, list[tuple[str, dict[str, Any]]]]]:
-        """Return the entries with their configurations.
+    def _configurations(self) -> list[tuple[SweepAgent, list[tuple[int, str, dict[str, Any]]]]]:
+        """Return the entries with their configurations, each with its number in its agent.
 
         A label stands for one configuration of an agent: where a later entry of the same agent has
         another one under it, it becomes such as "drawn 3 of entry 2".
         """
         taken: dict[tuple[str, str], dict[str, Any]] = {}
+        numbers: dict[str, dict[str, int]] = {}
         entries = []
-        for number, entry in enumerate(self.agents, 1):
+        for place, entry in enumerate(self.agents, 1):
             labelled = []
+            known = numbers.setdefault(entry.agent, {})
             for label, config in entry.configurations(self.draw_seed):
                 same = taken.setdefault((entry.agent, label), config) == config
-                labelled.append((label if same else f"{label} of entry {number}", config))
+                number = known.setdefault(canonical_json(config), len(known))
+                labelled.append((number, label if same else f"{label} of entry {place}", config))
             entries.append((entry, labelled))
         return entries
 
@@ -493,9 +509,9 @@ def _entries(name: str, values: Any, kind: type) -> tuple[Any, ...]:
 def _seeds(seeds: Any) -> tuple[int, ...]:
     if isinstance(seeds, list | tuple):
         numbers = tuple(
-            integer("seeds", seed, 0, _MAX_INTEGER) for seed in _distinct("seeds", seeds)
+            integer("seeds", seed, 0, SEED_STRIDE - 1) for seed in _distinct("seeds", seeds)
         )
         if not numbers:
             raise ConfigError("seeds: there is none. Name at least one.")
         return numbers
-    return tuple(range(integer("seeds", seeds, 1, 1_000_000)))
+    return tuple(range(integer("seeds", seeds, 1, SEED_STRIDE)))

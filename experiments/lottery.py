@@ -76,11 +76,13 @@ def study_of(data: Mapping[str, Any], config: SweepConfig, command: str) -> dict
                 "failed": sum(entry["failed"] for entry in own),
                 "iqm": row["iqm"],
                 "quartiles": row["quartiles"],
+                "mean": row["mean"],
                 "default_score": row["default_score"],
                 "tuned_score": row["tuned_score"],
                 "optimal_runs": sum(
                     entry["regret"]["optimal_runs"] for entry in own if entry["regret"]
                 ),
+                "runs_with_optimum": sum(entry["runs"] for entry in own if entry["regret"]),
             }
         )
     return {
@@ -109,10 +111,11 @@ def render(study: Mapping[str, Any]) -> str:
     header = [
         "agent",
         "configurations",
-        "random draw: IQM (95 %)",
+        "IQM (95 %)",
         "quartiles",
-        "default",
-        "tuned",
+        "mean",
+        "mean of the default",
+        "mean of the tuned",
         "optimum found",
     ]
     rows = []
@@ -125,21 +128,21 @@ def render(study: Mapping[str, Any]) -> str:
                 str(row["configs"]),
                 f"{estimate:.3f} ({low:.3f}–{high:.3f})",
                 f"{q1:.3f}–{q3:.3f}",
+                _number(row["mean"]),
                 _number(row["default_score"]),
-                _number(row["tuned_score"]) if row["configs"] > 1 else "-",
-                f"{row['optimal_runs']} of {row['runs']}",
+                _number(row["tuned_score"]),
+                f"{row['optimal_runs']} of {row['runs_with_optimum']}",
             ]
         )
     total = sum(row["runs"] for row in study["runs"])
-    blocks = [
-        (
-            f"Scores of {total:,} runs of {study['budget']:,} samples on {len(study['problems'])} "
-            "workloads of the memory controller: 0 is the default design, 1 the enumerated "
-            "optimum. *Random draw*: interquartile mean over configurations and seeds with its "
-            "95 % interval. *Tuned*: the best configuration, on seeds that did not choose it."
-        ),
-        markdown(header, rows),
-    ]
+    problems = ", ".join(f"`{problem}`" for problem in study["problems"])
+    note = (
+        f"Scores of {total:,} runs on {problems}: 0 is the default design, 1 the optimum (or the "
+        "best design that is known). IQM: interquartile mean over configurations, the default and "
+        "random ones, and their seeds, with its 95 % interval. *Tuned*: the best configuration, on "
+        "seeds that did not choose it."
+    )
+    blocks = [note, markdown(header, rows)]
     if study["variance"]:
         blocks.append(f"Variance of the scores: {variance_text(study['variance'])}.")
     return "\n\n".join(blocks)
@@ -242,6 +245,10 @@ def _adapted(config: SweepConfig, args: argparse.Namespace) -> SweepConfig:
                     f"the preset {args.preset!r} has no agent {name!r}, only {', '.join(known)}."
                 )
         agents = tuple(entry for entry in agents if entry.agent in args.agents)
+    if args.configs is not None and not any(entry.draw for entry in agents):
+        raise ConfigError(f"--configs: the preset {args.preset!r} draws no configurations.")
+    if args.budget is not None and any(entry.budgets for entry in agents):
+        raise ConfigError(f"--budget: agents of the preset {args.preset!r} have their own.")
     if args.configs is not None:
         agents = tuple(
             dataclasses.replace(entry, draw=args.configs) if entry.draw else entry

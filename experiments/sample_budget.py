@@ -41,7 +41,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from archgym_py.analysis import Run, scored_runs
+from archgym_py.analysis import Run, nothing_yet, scored_runs
 from archgym_py.errors import ConfigError
 from archgym_py.experiments.problems import add_agents_option, add_run_options
 from archgym_py.experiments.tables import (
@@ -162,7 +162,7 @@ def curves(results: Results, budgets: Sequence[int]) -> list[Curve]:
         )
     found = []
     for problem, runs in scored_runs(results).items():
-        before = _nothing_yet(runs)
+        before = nothing_yet(runs)
         for agent in dict.fromkeys(run.row["agent"] for run in runs):
             own = [run for run in runs if run.row["agent"] == agent]
             for run in own:
@@ -182,14 +182,6 @@ def curves(results: Results, budgets: Sequence[int]) -> list[Curve]:
                 )
             )
     return found
-
-
-def _nothing_yet(runs: Iterable[Run]) -> float:
-    """Return the score of a run before it finds something feasible: that of the worst find."""
-    lowest = 0.0
-    for run in runs:
-        lowest = min(lowest, run.score, *run.curve[1][:1])
-    return lowest
 
 
 def _area(run: Run, budgets: Sequence[int], before: float) -> float:

@@ -79,6 +79,7 @@ def problem(
         "name": name,
         "env_id": "ArchGym/Toy-v0",
         "env_kwargs": {"objective": "minimize:energy", "workload": name},
+        "simulator": "toy 1",
         "units": {"energy": "pJ"},
         "default": None
         if default is None

@@ -188,13 +188,16 @@ def done(config: RunConfig, error: str = "") -> tuple[Outcome, float]:
     return Outcome(config, error=error), 0.01
 
 
-def test_a_worker_that_died_has_failed_in_the_run_that_it_had(tmp_path: Path) -> None:
+def test_a_worker_that_died_twice_in_a_run_has_failed_in_it(tmp_path: Path) -> None:
     configs = [toy(tmp_path, seed=seed) for seed in range(3)]
     ledger = Ledger(configs, None)
     ledger.join("a")
     assert ledger.exchange("a", None) == [configs[0]]
     assert ledger.exchange("a", None) == [configs[1]]
-    ledger.join("a")  # again
+    ledger.join("a")  # again: the machine may have been at fault
+    assert ledger.news().ended == ()
+    assert ledger.exchange("a", None) == [configs[0]]
+    ledger.join("a")
     [(number, outcome)] = ledger.news().ended
     assert (number, outcome.error) == (0, "its process died")
     assert ledger.exchange("a", None) == [configs[1]]  # it was not begun, and is not lost
@@ -244,7 +247,17 @@ def test_a_worker_that_gave_up_has_failed_in_nothing(tmp_path: Path) -> None:
     ledger.join("a")
     ledger.exchange("a", None)
     ledger.stop()
-    ledger.leave("a")
+    ledger.leave("a", [])
     ledger.join("a")
     assert ledger.news().ended == ()
     assert ledger.exchange("a", None) == []
+
+
+def test_what_had_ended_when_a_worker_gave_up_is_kept(tmp_path: Path) -> None:
+    configs = [toy(tmp_path, seed=seed) for seed in range(20)]
+    ledger = Ledger(configs, None)
+    ledger.join("a")
+    [first] = ledger.exchange("a", None)
+    share = ledger.exchange("a", [done(first)])
+    ledger.leave("a", [done(share[0])])
+    assert [number for number, _ in ledger.news().ended] == [0, 1]

@@ -60,6 +60,7 @@ def problem(name: str = "Toy", **changes: Any) -> Problem:
         "name": name,
         "env_id": TOY,
         "env_kwargs": {},
+        "simulator": "toy 1",
         "units": {"cost_usd": "USD", "delay_ns": "ns"},
         "default": DefaultResult({"lanes": 4}, {"cost_usd": 9.5, "delay_ns": 1.0}, 0.0),
         "optimum": Optimum("delay_ns", 0.1, 2.3, "toy.json"),

@@ -47,6 +47,7 @@ def problem(name: str, *, default: float | None = 0.0, optimum: float | None = 1
         name=name,
         env_id="ArchGym/Toy-v0",
         env_kwargs={"objective": name},
+        simulator="toy 1",
         units={"delay_ns": "ns"},
         default=None
         if default is None
