@@ -355,10 +355,10 @@ def render(study: Mapping[str, Any]) -> str:
     """
     blocks = [
         (
-            f"Runs of {study['budget']:,} samples that met the target, of {study['seeds']} for "
-            "each agent; samples until they met it, median (first to third quartile); and excess "
-            "of the best design of the other runs, the sum over the metrics of value / limit - 1 "
-            "where that is positive."
+            f"Runs of {study['budget']:,} samples that met the target, of those that did not fail, "
+            f"with {study['seeds']} seeds; samples until they met it, median (first to third "
+            "quartile); and excess of the best design of the other runs, the sum over the metrics "
+            "of value / limit - 1 where that is positive."
         )
     ]
     last = None
@@ -381,11 +381,13 @@ def _problem_blocks(study: Mapping[str, Any], problem: Mapping[str, Any]) -> Ite
         )
         + "."
     )
-    found = {
-        row["agent"]: summarize(row["samples_until_met"], row["excess"])
+    own = [
+        row
         for row in study["runs"]
         if (row["target"], row["workload"]) == (problem["target"], problem["workload"])
-    }
+    ]
+    found = {row["agent"]: summarize(row["samples_until_met"], row["excess"]) for row in own}
+    finished = {row["agent"]: len(row["samples_until_met"]) for row in own}
 
     def place(agent: str) -> tuple[int, float, float, str]:
         summary = found[agent]
@@ -397,7 +399,6 @@ def _problem_blocks(study: Mapping[str, Any], problem: Mapping[str, Any]) -> Ite
         )
 
     default = problem["default"]
-    runs = study["seeds"]
     is_met, excess = (
         ("yes", "-") if default["excess"] == 0.0 else ("no", _excess(default["excess"]))
     )
@@ -405,7 +406,7 @@ def _problem_blocks(study: Mapping[str, Any], problem: Mapping[str, Any]) -> Ite
     rows += [
         [
             f"`{agent}`",
-            f"{found[agent].met} of {runs}",
+            f"{found[agent].met} of {finished[agent]}",
             _spread(found[agent].samples, lambda value: f"{value:.0f}"),
             _spread(found[agent].excess, _excess),
         ]
@@ -586,11 +587,13 @@ def _study(
                 "agent": agent,
                 "target": problem.table.name,
                 "workload": problem.workload,
-                "samples_until_met": [o.sample if o.reward == 0.0 else None for o in outcomes],
-                "excess": [None if o.reward is None else 0.0 - o.reward for o in outcomes],
-                "wall_s": [outcome.wall_s for outcome in outcomes],
+                "samples_until_met": [o.sample if o.reward == 0.0 else None for o in finished],
+                "excess": [None if o.reward is None else 0.0 - o.reward for o in finished],
+                "wall_s": [outcome.wall_s for outcome in finished],
+                "failed": len(outcomes) - len(finished),
             }
             for agent, problem, outcomes in runs
+            for finished in [[outcome for outcome in outcomes if not outcome.error]]
         ],
     }
 

@@ -185,15 +185,12 @@ def test_failed_runs_have_no_score() -> None:
             {"a": [[1, 3], [5, 7]], "b": [[102, 104], [110, 112]]},
             (5294.5 / 5315.5, 19 / 5315.5, 2 / 5315.5),
         ),
-        # Seeds: 4, 2 and 2, in the mean 8 / 3. Configurations, of b only: 50 - (8 / 3) / 2, which
-        # is 146 / 3. Agents: means 2 and 106 with a variance of 5408, less the mean of 446 / 9 for
-        # the one configuration of a and of 25 for the two of b: 671 / 18.
+        # Seeds: 4 of a and 2 of b, in the mean 3. Configurations, of b only: 50 - 2 / 2. Agents:
+        # means 2 and 106 with a variance of 5408, less the mean of 4 / 3 for the one configuration
+        # of a and of 50 / 2 for the two of b: 79 / 6.
         (
             {"a": [[0, 2, 4]], "b": [[100, 102], [110, 112]]},
-            tuple(
-                part / (5408 - 671 / 18 + 146 / 3 + 8 / 3)
-                for part in (5408 - 671 / 18, 146 / 3, 8 / 3)
-            ),
+            tuple(part / (5408 - 79 / 6 + 49 + 3) for part in (5408 - 79 / 6, 49, 3)),
         ),
         ({"a": [[0, 1], [0, 1]], "b": [[0, 1], [0, 1]]}, (0.0, 0.0, 1.0)),
         ({"a": [[0, 0], [1, 1]], "b": [[0, 0], [1, 1]]}, (0.0, 1.0, 0.0)),
@@ -275,7 +272,7 @@ def test_the_tuned_configuration_is_measured_on_a_seed_that_did_not_choose_it() 
 
 
 def test_tuned_scores_of_few() -> None:
-    assert tuned_score([{0: 1.0, 1: 2.0, 2: 6.0}]) == 3.0  # nothing to choose
+    assert tuned_score([{0: 1.0, 1: 2.0, 2: 6.0}]) is None  # nothing to choose
     assert tuned_score([{0: 1.0}, {0: 2.0}]) is None
     assert tuned_score([]) is None
     # A seed counts if all have it: here 3 and 5, which choose by each other.
@@ -309,8 +306,8 @@ def test_default_and_tuned_of_an_agent() -> None:
         "config": {"name": "drawn 2"},
         "score": pytest.approx(0.55),
     }
-    # The means are 0.3, 0.5 and 0.55; of the three pairs one has a maximum of 0.5, two of 0.55.
-    assert found["best_of"] == pytest.approx([0.45, 1.6 / 3, 0.55])
+    # The means of the random ones are 0.5 and 0.55.
+    assert found["best_of"] == pytest.approx([0.525, 0.55])
     assert found["labels"] == [label for label in configs for _ in range(2)]
     assert found["seeds"] == [0, 1] * 3
 
@@ -541,14 +538,42 @@ def test_intervals_where_a_run_is_missing() -> None:
     assert found == pytest.approx([expected.estimate, expected.low, expected.high])
 
 
-def test_intervals_over_all_problems_draw_within_each() -> None:
+def test_intervals_over_all_problems_draw_configurations_with_all_their_runs() -> None:
     one, other = [[0.1], [0.3], [0.4]], [[0.6], [0.7], [0.9]]
     rows = grid_of(one) + grid_of(other, problem="Q")
     data = analysed(rows, problem(), problem("Q"))
     [found] = data["overall"]["agents"]
-    strata = [[score for [score] in scores] for scores in (one, other)]
-    expected = bootstrap_interval(strata, iqm, rng_seed=0)
+    runs = np.array([[0.1, 0.6], [0.3, 0.7], [0.4, 0.9]])
+
+    def of_configurations(drawn: Any, axis: int) -> Any:
+        return iqm(runs[drawn.astype(int)].reshape(*drawn.shape[:-1], -1), axis=axis)
+
+    expected = bootstrap_interval([[0.0, 1.0, 2.0]], of_configurations, rng_seed=0)
     assert found["iqm"] == pytest.approx([expected.estimate, expected.low, expected.high])
+
+
+def test_intervals_of_one_configuration_draw_seeds_with_all_their_problems() -> None:
+    rows = seeds("a", [0.1, 0.3, 0.4]) + seeds("a", [0.6, 0.7, 0.9], problem="Q")
+    [found] = analysed(rows, problem(), problem("Q"))["overall"]["agents"]
+    runs = np.array([[0.1, 0.6], [0.3, 0.7], [0.4, 0.9]])
+
+    def of_seeds(drawn: Any, axis: int) -> Any:
+        return iqm(runs[drawn.astype(int)].reshape(*drawn.shape[:-1], -1), axis=axis)
+
+    expected = bootstrap_interval([[0.0, 1.0, 2.0]], of_seeds, rng_seed=0)
+    assert found["iqm"] == pytest.approx([expected.estimate, expected.low, expected.high])
+
+
+def test_shares_of_nothing_but_luck() -> None:
+    # Three agents whose configurations do not differ, with different noise.
+    rng = np.random.default_rng(0)
+    found = [
+        variance_shares({name: rng.normal(0.0, sd, (30, 5)).tolist() for name, sd in noise.items()})
+        for noise in [{"a": 1.0, "b": 3.0, "c": 0.1}] * 200
+    ]
+    hyperparameters = [shares.configuration for shares in found if shares is not None]
+    assert len(hyperparameters) == 200
+    assert fmean(hyperparameters) < 0.03
 
 
 def test_equal_rows_give_equal_numbers() -> None:
@@ -571,7 +596,7 @@ def test_budgets_of_an_agent_make_other_configurations() -> None:
     assert found["best_of"] == pytest.approx([0.45, 0.7])
     assert found["default_score"] is None  # there are two
     assert found["labels"] == ["default"] * 4
-    assert found["curve"]["samples"][-1] == 10  # as far as all of its runs go
+    assert found["curve"]["samples"][-1] == 100  # as far as any of its runs goes
     assert data["problems"][0]["budgets"] == [10, 100]
     one = only(data, "b")  # whose label is as it was
     assert (one["configs"], one["tuned"]["label"]) == (1, "default")
@@ -635,7 +660,8 @@ def test_agents_are_compared_on_the_problems_that_all_met() -> None:
     assert (one["mean_rank"], other["mean_rank"]) == (1.5, 1.5)  # b is better on P, a on Q
     assert one["quartiles"] == pytest.approx([0.35, 0.5, 0.7])
     assert one["default_score"] == pytest.approx((0.3 + 0.8) / 2)
-    assert one["tuned_score"] == pytest.approx((0.3 + 0.8) / 2)
+    assert one["tuned_score"] is None  # there is nothing to choose
+    assert one["mean"] == pytest.approx((0.2 + 0.4 + 0.6 + 1.0) / 4)
     assert list(overall["profiles"]) == ["a", "b"]
     assert overall["profiles"]["a"][-1] == 0.0
     # On P a never beats b, on Q always.

@@ -108,7 +108,8 @@ def test_an_unfinished_log(tmp_path: Path) -> None:
     interrupt(config, after=15)
     [folder] = {part.parent for part in tmp_path.rglob("part-*.parquet")}
     outcome = outcome_of_log(log_of(folder), config)
-    assert (outcome.trials, outcome.error, outcome.wall_s) == (15, "", None)
+    assert outcome.error == "has 15 of 40 samples: interrupted"
+    assert (outcome.trials, outcome.wall_s) == (15, None)
     whole = run_outcome(dataclasses.replace(config, out=tmp_path / "whole"))
     expected = tuple(entry for entry in whole.improvements if entry[0] <= 15)
     assert outcome.improvements == expected

@@ -20,7 +20,14 @@ from archgym_py.dataset import SampleDataset
 from archgym_py.errors import ConfigError, PoolError
 from archgym_py.files import LockedError, locked
 from archgym_py.outcome import Outcome
-from archgym_py.results import read_results, read_rows, row_of, write_rows
+from archgym_py.results import (
+    describe_problem,
+    read_results,
+    read_rows,
+    row_of,
+    write_about,
+    write_rows,
+)
 from archgym_py.runner import STATE_NAME
 from archgym_py.sweep import CONFIG_NAME, sample_of, sweep
 from archgym_py.sweep_config import SweepAgent, SweepConfig, SweepEnv
@@ -164,6 +171,28 @@ def test_rows_of_runs_that_are_not_planned_any_more(tmp_path: Path) -> None:
     write_rows(tmp_path, [row_of(other, Outcome(other.run, error="x"))])
     with pytest.raises(ConfigError, match="holds runs that this sweep does not have any more"):
         sweep(own, resume=True, jobs=1)
+
+
+def test_rows_of_another_simulator(tmp_path: Path) -> None:
+    own = config(tmp_path)
+    own.to_yaml(tmp_path / CONFIG_NAME)
+    run = own.runs()[0]
+    row = row_of(run, Outcome(run.run, simulator="toy", simulator_version="0"))
+    write_rows(tmp_path, [row])
+    with pytest.raises(ConfigError, match="was begun with the simulator 'toy 0', which is 'toy 1'"):
+        sweep(own, resume=True, jobs=1)
+
+
+def test_all_versions_that_took_part_are_kept(tmp_path: Path) -> None:
+    own = config(tmp_path, agents=(SweepAgent(agent="random_search"),), budget=5, seeds=1)
+    own.to_yaml(tmp_path / CONFIG_NAME)
+    problems = [describe_problem(*problem) for problem in [(own.envs[0].env, {})]]
+    write_about(tmp_path, problems, ["archgym sweep a"], {"numpy": "0.1", "python": "3"})
+    first = sweep(own, resume=True, jobs=1, progress=False, command="archgym sweep b")
+    assert first.versions["numpy"].startswith("0.1, ")
+    assert list(first.commands) == ["archgym sweep a", "archgym sweep b"]
+    again = sweep(own, resume=True, jobs=1, progress=False, command="archgym sweep c")
+    assert again.commands == first.commands  # which made nothing new
 
 
 def test_a_misspelt_argument_of_an_environment_is_found_before_the_first_run(

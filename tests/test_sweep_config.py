@@ -19,6 +19,7 @@ from archgym_py.errors import ConfigError, UnknownNameError
 from archgym_py.registry import AGENTS
 from archgym_py.space import Choice, Constraint, Integer, ParameterSpace
 from archgym_py.sweep_config import (
+    SEED_STRIDE,
     SweepAgent,
     SweepConfig,
     SweepEnv,
@@ -62,7 +63,7 @@ ENVS = st.builds(
     kwargs=st.dictionaries(WORDS.filter(lambda word: word != "workload"), PLAIN, max_size=2),
     workloads=st.lists(WORDS, max_size=3, unique=True),
 )
-SEEDS = st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=3, unique=True)
+SEEDS = st.lists(st.integers(0, SEED_STRIDE - 1), min_size=1, max_size=3, unique=True)
 SWEEPS = st.builds(
     SweepConfig,
     envs=st.lists(ENVS, min_size=1, max_size=2),
@@ -453,8 +454,9 @@ def test_every_agent_meets_every_problem_with_every_configuration_and_seed() -> 
         out="somewhere",
     )
     runs = config.runs()
-    genetic = [("default", 0), ("default", 1), ("drawn 1", 0), ("drawn 1", 1)]
-    genetic += [("drawn 2", 0), ("drawn 2", 1)]
+    # Each configuration has seeds of its own.
+    genetic = [("default", 0), ("default", 1), ("drawn 1", 1_000_000), ("drawn 1", 1_000_001)]
+    genetic += [("drawn 2", 2_000_000), ("drawn 2", 2_000_001)]
     for_each = [("genetic", *run) for run in genetic] + [("random_search", "default", 9)]
     names = ["Toy minimize:delay_ns", "Toy minimize:cost_usd", "ToySequential"]
     assert [(run.problem, run.run.agent, run.label, run.run.seed) for run in runs] == [
@@ -463,6 +465,15 @@ def test_every_agent_meets_every_problem_with_every_configuration_and_seed() -> 
     assert {run.run.budget for run in runs} == {25}
     assert {run.run.out for run in runs} == {Path("somewhere/runs")}
     assert len({run.run.run_id for run in runs}) == len(runs) == 21
+
+
+def test_an_equal_configuration_of_another_entry_has_the_same_seeds() -> None:
+    config = sweep(
+        SweepAgent(agent="genetic", draw=1, seeds=(3,)),
+        SweepAgent(agent="genetic", draw=1, seeds=(4,)),
+        SweepAgent(agent="genetic", default=False, grid={"elites": [1]}, seeds=(3,)),
+    )
+    assert [run.run.seed for run in config.runs()] == [3, 1_000_003, 4, 1_000_004, 2_000_003]
 
 
 def test_budgets_of_an_agent() -> None:

@@ -111,15 +111,19 @@ def test_the_table_is_made_of_the_rows(tmp_path: Path) -> None:
         "genetic": 18,
     }
     lines = render(study).splitlines()
-    assert lines[0].startswith("Scores of 24 runs of 20 samples on 2 workloads")
-    cells = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in lines if "`" in line}
+    assert lines[0].startswith("Scores of 24 runs on `DRAMController cloud-saturating-1k")
+    cells = {
+        line.split("|")[1].strip(): line.split("|")[2:-1]
+        for line in lines
+        if line.startswith("| `")
+    }
     genetic = [cell.strip() for cell in cells["`genetic`"]]
     row = by_agent["genetic"]
     assert genetic[0] == "3"
     assert genetic[1].startswith(f"{row['iqm'][0]:.3f} (")
-    assert genetic[3] == f"{row['default_score']:.3f}"
-    assert genetic[5] == f"{row['optimal_runs']} of 18"
-    assert cells["`random_search`"][4].strip() == "-"  # there is nothing to tune
+    assert genetic[3:6] == [f"{row[name]:.3f}" for name in ("mean", "default_score", "tuned_score")]
+    assert genetic[6] == f"{row['optimal_runs']} of 18"
+    assert cells["`random_search`"][5].strip() == "-"  # there is nothing to tune
     assert lines[-1].startswith("Variance of the scores: ")
 
 
@@ -159,6 +163,21 @@ def test_options_change_a_preset(
     assert len(changed.agents) == agents
     assert len(changed.runs()) == runs
     assert changed.budget == given.get("budget", 20)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"budget": 7}, "--budget: agents of the preset 'lottery_published' have their own"),
+        ({"configs": 3}, "--configs: the preset 'lottery_published' draws no configurations"),
+    ],
+)
+def test_options_that_a_preset_has_no_use_for(given: dict[str, Any], message: str) -> None:
+    names = ("agents", "configs", "seeds", "budget", "out")
+    preset = "lottery_published"
+    args = argparse.Namespace(preset=preset, **{**dict.fromkeys(names), **given})
+    with pytest.raises(ConfigError, match=message):
+        lottery._adapted(load_preset(preset), args)
 
 
 def test_an_agent_that_a_preset_does_not_have(tmp_path: Path) -> None:

@@ -464,5 +464,5 @@ def test_failed_runs_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     study = study_of(tmp_path)
     assert study["failures"] == {"grid": {"runs": 5, "messages": ["no luck"]}}
     assert study["problems"][0]["best"] is None
-    assert study["runs"][0]["excess"] == [None] * 5
+    assert (study["runs"][0]["excess"], study["runs"][0]["failed"]) == ([], 5)
     assert "Failed: 5 runs of `grid` (no luck)." in written[0]
