@@ -186,7 +186,7 @@ def test_rows_of_another_simulator(tmp_path: Path) -> None:
 def test_all_versions_that_took_part_are_kept(tmp_path: Path) -> None:
     own = config(tmp_path, agents=(SweepAgent(agent="random_search"),), budget=5, seeds=1)
     own.to_yaml(tmp_path / CONFIG_NAME)
-    problems = [describe_problem(*problem) for problem in [(own.envs[0].env, {})]]
+    problems = [describe_problem(own.envs[0].env, {})]
     write_about(tmp_path, problems, ["archgym sweep a"], {"numpy": "0.1", "python": "3"})
     first = sweep(own, resume=True, jobs=1, progress=False, command="archgym sweep b")
     assert first.versions["numpy"].startswith("0.1, ")
