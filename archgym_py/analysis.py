@@ -269,14 +269,20 @@ def transfer(results: Results) -> list[dict[str, Any]]:
         are not among those of the score, and of the default one ("default", None where it was not
         run); and which configuration has the best mean on the source ("label").
     """
-    scored = scored_runs(results)
+    return _transfer(results.problems, scored_runs(results))
+
+
+def _transfer(
+    problems: Mapping[str, Problem], scored: Mapping[str, Sequence[Run]]
+) -> list[dict[str, Any]]:
+    groups = {name: _by_agent(runs) for name, runs in scored.items()}
     found = []
-    for source, target in itertools.permutations(scored, 2):
-        one, other = results.problems[source], results.problems[target]
+    for source, target in itertools.permutations(groups, 2):
+        one, other = problems[source], problems[target]
         if (one.env_id, _objective(one)) != (other.env_id, _objective(other)):
             continue
-        for agent, configs in _by_agent(scored[source]).items():
-            there = _by_agent(scored[target]).get(agent, {})
+        for agent, configs in groups[source].items():
+            there = groups[target].get(agent, {})
             shared = [label for label in configs if label in there]
             if len(shared) < 2:
                 continue
@@ -328,7 +334,7 @@ def analyse(results: Results) -> dict[str, Any]:
             _problem(results.problems[name], runs, failed) for name, runs in scored.items() if runs
         ],
         "overall": _overall(scored),
-        "transfer": transfer(results),
+        "transfer": _transfer(results.problems, scored),
     }
 
 
@@ -338,7 +344,9 @@ def analyse(results: Results) -> dict[str, Any]:
 def _problem(
     problem: Problem, runs: Sequence[Run], failed: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    agents = {agent: _flat(configs) for agent, configs in _by_agent(runs).items()}
+    groups = _by_agent(runs)
+    agents = {agent: _flat(configs) for agent, configs in groups.items()}
+    before = nothing_yet(runs)
     thresholds = _thresholds([run.score for run in runs])
     failures = Counter(row["agent"] for row in failed if row["problem"] == problem.name)
     default = problem.default
@@ -364,9 +372,9 @@ def _problem(
             "source": problem.optimum.source,
         },
         "best": _best(problem, runs),
-        "variance": _shares(_by_agent(runs)),
+        "variance": _shares(groups),
         "agents": [
-            _agent(problem, agent, own, failed=failures[agent], before=nothing_yet(runs))
+            _agent(problem, agent, own, failed=failures[agent], before=before)
             for agent, own in agents.items()
         ],
         "thresholds": thresholds,

@@ -18,18 +18,17 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import archgym_py
 from archgym_py.config import RunConfig, parse_settings
 from archgym_py.errors import AgentError, ArchGymError, ConfigError, PoolError
 from archgym_py.files import write_text
+from archgym_py.progress import progress_bar
 from archgym_py.registration import ENVS
 from archgym_py.registry import AGENTS, EXPERIMENTS, SIMULATORS
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
     from archgym_py.evaluator import Trial
 
 __all__ = ["Experiment", "main"]
@@ -118,18 +117,6 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     _note(f"warning: {message}")
 
 
-@contextmanager
-def _progress(total: int | None, unit: str) -> Iterator[tqdm[Any]]:
-    """Show a progress bar on stderr; rarely where that is a file."""
-    from tqdm import tqdm
-
-    interval = 0.1 if sys.stderr.isatty() else 10.0
-    with tqdm(
-        total=total, unit=unit, file=sys.stderr, mininterval=interval, dynamic_ncols=True
-    ) as bar:
-        yield bar
-
-
 def _list(args: argparse.Namespace) -> int:
     sections = [args.what] if args.what else list(_SECTIONS)
     for number, section in enumerate(sections):
@@ -185,7 +172,7 @@ def _run(args: argparse.Namespace) -> int:
     config = _run_config(args)
     if args.plot is not None:
         check_image(args.plot)  # before the samples are spent
-    with _progress(config.budget, "sample") as bar:
+    with progress_bar(config.budget, "sample") as bar:
         best = float("-inf")
         bar.set_postfix_str("a new install compiles its simulator first, once")
 
@@ -287,7 +274,7 @@ def _replay(args: argparse.Namespace) -> int:
                 f"logged {mismatch.logged!r}, now {mismatch.now!r}"
             )
 
-        with _progress(rows, "sample") as bar:
+        with progress_bar(rows, "sample") as bar:
             result = replay(log, limit=args.limit, report=report, progress=bar.update)
         skipped = f", {result.skipped} timeouts skipped" if result.skipped else ""
         _write(
@@ -322,7 +309,7 @@ def _enumerate(args: argparse.Namespace) -> int:
     if args.out.is_dir():  # before the work, which may take hours
         raise ConfigError(f"{args.out}: is a folder. Name the file to write.")
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    with _progress(None, "design") as bar:
+    with progress_bar(None, "design") as bar:
         found = enumerate_designs(
             args.env,
             kwargs=parse_settings(args.set),

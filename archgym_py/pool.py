@@ -30,6 +30,7 @@ from archgym_py.config import RunConfig
 from archgym_py.cores import CORES_VARIABLE, cores
 from archgym_py.errors import ConfigError, PoolError, require
 from archgym_py.outcome import Outcome
+from archgym_py.progress import progress_bar
 
 if TYPE_CHECKING:
     from archgym_py.ray_workers import News
@@ -256,16 +257,9 @@ def _bar(total: int, *, shown: bool) -> Iterator[Callable[[int, float], Any]]:
     """
     from tqdm import tqdm
 
-    with tqdm(
-        total=total,
-        unit="run",
-        file=sys.stderr,
-        disable=not shown,
-        mininterval=0.1 if sys.stderr.isatty() else 10.0,
-        dynamic_ncols=True,
-        # Not tqdm's own estimate: the slow runs come first, so that it would be much too high.
-        bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}, {rate_fmt}{postfix}]",
-    ) as bar:
+    # Not tqdm's own estimate: the slow runs come first, so that it would be much too high.
+    layout = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}, {rate_fmt}{postfix}]"
+    with progress_bar(total, "run", disable=not shown, bar_format=layout) as bar:
 
         def advance(failed: int, seconds_left: float) -> None:
             left = tqdm.format_interval(seconds_left)

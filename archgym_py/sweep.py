@@ -102,8 +102,8 @@ def sweep(
         _check_rows(rows, order, {problem.name: problem.simulator for problem in described}, folder)
         done = {run_id for run_id, row in rows.items() if row["status"] == "finished"}
         todo = [run for run in chosen if run.run.run_id not in done]
-        if todo or not (folder / ABOUT_NAME).exists():
-            before = read_about(folder) if (folder / ABOUT_NAME).exists() else None
+        before = read_about(folder) if (folder / ABOUT_NAME).exists() else None
+        if todo or before is None:
             commands = [*(before.commands if before else ()), *([command] if command else ())]
             versions = _both(before.versions if before else {}, library_versions())
             write_about(folder, described, list(dict.fromkeys(commands)), versions)

@@ -32,6 +32,7 @@ import itertools
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from importlib.resources import as_file, files
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -52,6 +53,7 @@ __all__ = [
     "SweepConfig",
     "SweepEnv",
     "draw_configs",
+    "load_preset",
     "problem_name",
 ]
 
@@ -458,6 +460,19 @@ class SweepConfig:
             OSError: If the file cannot be written.
         """
         dump_yaml(path, self.to_mapping())
+
+
+def load_preset(name: str) -> SweepConfig:
+    """Read a sweep that comes with the library.
+
+    Args:
+        name: Name of a file of `configs/sweeps`, without its ending.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    with as_file(files("archgym_py.configs").joinpath("sweeps", f"{name}.yaml")) as path:
+        return SweepConfig.from_yaml(path)
 
 
 def problem_name(env: str, env_kwargs: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ __all__ = ["library_versions"]
 _LIBRARIES = (
     "numpy",
     "numba",
+    "scikit-learn",
     "scipy",
     "pyarrow",
     "optuna",

@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Callable, Mapping
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -30,25 +29,15 @@ from archgym_py.experiments.tables import add_readme_option, markdown, publish, 
 from archgym_py.report_page import check_page, write_page
 from archgym_py.summary import summary, variance_text
 from archgym_py.sweep import sweep
-from archgym_py.sweep_config import SweepConfig
+from archgym_py.sweep_config import SweepConfig, load_preset
 
-__all__ = ["PRESETS", "TABLE", "LotteryExperiment", "load_preset", "render", "study_of"]
+__all__ = ["PRESETS", "TABLE", "LotteryExperiment", "render", "study_of"]
 
 TABLE = "lottery"
 """Name of the table in the README."""
 
 PRESETS = ("lottery", "lottery_full", "lottery_published", "lottery_published_dnn")
 """Sweeps of `configs/sweeps`."""
-
-
-def load_preset(name: str) -> SweepConfig:
-    """Read a sweep of `configs/sweeps`.
-
-    Args:
-        name: One of `PRESETS`.
-    """
-    with as_file(files("archgym_py.configs").joinpath("sweeps", f"{name}.yaml")) as path:
-        return SweepConfig.from_yaml(path)
 
 
 def study_of(data: Mapping[str, Any], config: SweepConfig, command: str) -> dict[str, Any]:

@@ -34,7 +34,6 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -61,7 +60,7 @@ from archgym_py.statistics import (
     step_at,
 )
 from archgym_py.sweep import sweep
-from archgym_py.sweep_config import SweepAgent, SweepConfig
+from archgym_py.sweep_config import SweepAgent, load_preset
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -484,13 +483,6 @@ def _draw_ranks(
 # --- The experiment ------------------------------------------------------------------------------
 
 
-def _load_sweep() -> SweepConfig:
-    """Return the sweep that comes with the library."""
-    resource = files("archgym_py.configs").joinpath("sweeps", f"{TABLE}.yaml")
-    with as_file(resource) as path:
-        return SweepConfig.from_yaml(path)
-
-
 class SampleBudgetExperiment:
     """`archgym experiment sample_budget`."""
 
@@ -507,7 +499,7 @@ class SampleBudgetExperiment:
             "about half an hour a run. The others take 4 hours in all: a run of a learning agent\n"
             "takes 1 to 2 minutes, of cma_es half a minute, and of the rest some seconds."
         )
-        default = _load_sweep()
+        default = load_preset(TABLE)
         add_agents_option(
             parser,
             default=tuple(entry.agent for entry in default.agents),
@@ -535,7 +527,7 @@ class SampleBudgetExperiment:
         """
         budgets = budgets_up_to(args.budget)
         require_place(args.readme, TABLE)
-        default = _load_sweep()
+        default = load_preset(TABLE)
         entries = {entry.agent: entry for entry in default.agents}
         config = replace(
             default,

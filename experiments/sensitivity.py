@@ -23,12 +23,9 @@ import argparse
 import importlib.util
 import json
 import math
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from itertools import combinations, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -37,7 +34,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
-import archgym_py
 from archgym_py.checks import integer
 from archgym_py.config import parse_settings, plain
 from archgym_py.dataset import LoggedRun, SampleDataset
@@ -66,7 +62,9 @@ from archgym_py.space import ParameterSpace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from tqdm import tqdm
+from archgym_py.progress import progress_bar
+from archgym_py.summary import align
+from archgym_py.versions import library_versions
 
 __all__ = [
     "SensitivityExperiment",
@@ -447,9 +445,9 @@ def render(analysis: Mapping[str, Any]) -> str:
         [" × ".join(entry["parameters"]), _percent(entry)]
         for entry in analysis["interactions"][:_LISTED]
     ]
-    blocks = [_title(analysis), *_origin(analysis), "", *_aligned(rows)]
+    blocks = [_title(analysis), *_origin(analysis), "", align(rows)]
     if pairs:  # a space may have a single parameter
-        blocks += ["", *_aligned([["largest interactions", "share"], *pairs])]
+        blocks += ["", align([["largest interactions", "share"], *pairs])]
     return "\n".join(blocks)
 
 
@@ -515,18 +513,6 @@ def _origin(analysis: Mapping[str, Any]) -> list[str]:
 def _percent(entry: Mapping[str, Any]) -> str:
     spread = f" ± {entry['spread']:.1%}" if "spread" in entry else ""
     return f"{entry['share']:.1%}{spread}"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lay out a table; all columns but the first are aligned to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if column else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
 
 
 def draw(analyses: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -694,7 +680,7 @@ def _analyse_env(args: argparse.Namespace) -> list[dict[str, Any]]:
             )
     if not args.metric:
         raise ConfigError("--metric is missing. Name what to analyse of the designs of --env.")
-    with _progress() as bar:
+    with progress_bar(None, "design") as bar:
         return analyse_every_design(
             args.env,
             args.metric,
@@ -730,7 +716,7 @@ def _publish(
     """Write the data, and where it can be drawn the image."""
     study = {
         "command": args.command_line,
-        "versions": _versions(),
+        "versions": library_versions(),
         "analyses": analyses,
         "skipped": [asdict(problem) for problem in skipped],
     }
@@ -741,25 +727,3 @@ def _publish(
         return
     draw(analyses, args.out / _IMAGE)
     write(f"image: {args.out / _IMAGE}")
-
-
-def _versions() -> dict[str, str]:
-    versions = {"archgym_py": archgym_py.__version__}
-    for name in ("numpy", "scikit-learn"):
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "not installed"
-    return versions
-
-
-@contextmanager
-def _progress() -> Iterator[tqdm[Any]]:
-    """Show a progress bar on stderr; rarely where that is a file."""
-    from tqdm import tqdm
-
-    interval = 0.1 if sys.stderr.isatty() else 10.0
-    with tqdm(
-        total=None, unit="design", file=sys.stderr, mininterval=interval, dynamic_ncols=True
-    ) as bar:
-        yield bar

@@ -17,7 +17,6 @@ from archgym_py.experiments import lottery
 from archgym_py.experiments.lottery import (
     PRESETS,
     TABLE,
-    load_preset,
     render,
     study_of,
 )
@@ -31,7 +30,7 @@ from archgym_py.results import (
     write_about,
     write_rows,
 )
-from archgym_py.sweep_config import SweepAgent, SweepConfig, SweepEnv
+from archgym_py.sweep_config import SweepAgent, SweepConfig, SweepEnv, load_preset
 
 ROOT = Path(__file__).resolve().parents[2]
 

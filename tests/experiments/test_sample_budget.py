@@ -36,7 +36,7 @@ from archgym_py.results import Optimum, Problem, Results, describe_problem
 from archgym_py.runner import run
 from archgym_py.simulator import Status
 from archgym_py.statistics import area_under_curve
-from archgym_py.sweep_config import SweepAgent, SweepConfig, SweepEnv
+from archgym_py.sweep_config import SweepAgent, SweepConfig, SweepEnv, load_preset
 
 PNG = b"\x89PNG"
 
@@ -386,7 +386,7 @@ def study_in(folder: Path) -> dict[str, Any]:
 
 
 def test_the_command_on_the_toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sample_budget, "_load_sweep", toy_sweep)
+    monkeypatch.setattr(sample_budget, "load_preset", lambda _: toy_sweep())
     out, readme = tmp_path / "out", tmp_path / "README.md"
     page = f"# Page\n<!-- {TABLE}:begin -->\n<!-- {TABLE}:end -->\n"
     readme.write_text(page, encoding="utf-8")
@@ -482,7 +482,7 @@ def test_the_shipped_sweep_is_of_all_agents_on_problems_with_an_optimum() -> Non
     args = parser.parse_args([])
     assert args.agents == tuple(agent for agent in AGENTS.names() if agent != "external")
     assert (args.budget, args.seeds, args.out) == (10_000, 5, Path("runs/sample_budget"))
-    planned = sample_budget._load_sweep().runs()
+    planned = load_preset(TABLE).runs()
     assert len(planned) == 17 * 4 * 5
     assert {one.label for one in planned} == {"default"}
     problems = {one.problem: one.run for one in planned}
