@@ -26,7 +26,7 @@ from archgym_py.errors import AgentError, ArchGymError, ConfigError, PoolError
 from archgym_py.files import write_text
 from archgym_py.progress import progress_bar
 from archgym_py.registration import ENVS
-from archgym_py.registry import AGENTS, EXPERIMENTS, SIMULATORS
+from archgym_py.registry import AGENTS, EXPERIMENTS, PROXIES, SIMULATORS
 
 if TYPE_CHECKING:
     from archgym_py.evaluator import Trial
@@ -76,8 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         SystemExit: If the arguments cannot be parsed (code 2) or ask for help (code 0).
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    # The options of experiments are in modules that other commands need not wait for.
-    parsed = _parser(experiments=arguments[:1] == ["experiment"]).parse_args(arguments)
+    parsed = _parser("".join(arguments[:1])).parse_args(arguments)
     parsed.command_line = shlex.join(["archgym", *arguments])
     try:
         command: Callable[[argparse.Namespace], int] = parsed.handler
@@ -126,11 +125,11 @@ def _list(args: argparse.Namespace) -> int:
         width = max(map(len, entries))
         for name, doc in entries.items():
             _write(f"{name:<{width}}  {doc}")
-            if args.verbose and section == "agents":
-                agent = AGENTS.load(name)
-                table = agent.hyperparameters.describe()
+            if args.verbose and section in ("agents", "proxies"):
+                listed = (AGENTS if section == "agents" else PROXIES).load(name)
+                table = listed.hyperparameters.describe()
                 _write("\n".join(f"    {line}" for line in table.splitlines()))
-                for option, meaning in agent.options.items():
+                for option, meaning in getattr(listed, "options", {}).items():
                     _write(f"    required: {option}, a string: {meaning}")
     return 0
 
@@ -154,6 +153,7 @@ def _networks() -> dict[str, str]:
 _SECTIONS: dict[str, Callable[[], dict[str, str]]] = {
     "envs": lambda: {entry.id: entry.doc for entry in ENVS},
     "agents": lambda: {name: AGENTS.load(name).doc for name in AGENTS.names()},
+    "proxies": lambda: {name: PROXIES.load(name).doc for name in PROXIES.names()},
     "simulators": lambda: {
         name: (inspect.getdoc(SIMULATORS.load(name)) or "").partition("\n")[0]
         for name in SIMULATORS.names()
@@ -370,6 +370,17 @@ def _decoded(content: bytes, path: str) -> str:
         raise ConfigError(f"{path}: is not UTF-8 text: {error.reason}.") from None
 
 
+def _action(args: argparse.Namespace) -> int:
+    """Do what a command of a group declares."""
+    action: Callable[[argparse.Namespace, Callable[[str], object]], int] = args.action
+    try:
+        return action(args, _write)
+    except (KeyboardInterrupt, PoolError):
+        if "resume" in args:
+            _note("what was finished is kept; the same command with --resume continues")
+        raise
+
+
 def _plot(args: argparse.Namespace) -> int:
     from archgym_py.dataset import SampleDataset
     from archgym_py.report import plot_best_so_far
@@ -436,11 +447,12 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _parser(*, experiments: bool) -> argparse.ArgumentParser:
+def _parser(wanted: str) -> argparse.ArgumentParser:
     """Build the parser of the command line.
 
     Args:
-        experiments: Whether to load the experiments and their options.
+        wanted: The command. The options of some commands are in modules that the other commands
+            need not wait for.
     """
     parser = argparse.ArgumentParser(
         prog="archgym",
@@ -475,7 +487,7 @@ def _parser(*, experiments: bool) -> argparse.ArgumentParser:
     command = add("list", _list, "list what there is", _EXAMPLES["list"])
     command.add_argument("what", nargs="?", choices=list(_SECTIONS), help="default: everything")
     command.add_argument(
-        "--verbose", action="store_true", help="with the hyperparameters of the agents"
+        "--verbose", action="store_true", help="with the hyperparameters of agents and proxies"
     )
 
     command = add("run", _run, "let an agent search, and log every sample", _EXAMPLES["run"])
@@ -646,9 +658,28 @@ def _parser(*, experiments: bool) -> argparse.ArgumentParser:
     )
 
     command = add(
+        "dataset",
+        _action,
+        "collect, summarise, check, merge and export logged samples",
+        _EXAMPLES["dataset"],
+    )
+    if wanted == "dataset":
+        from archgym_py import commands_dataset
+
+        commands_dataset.add_commands(command)
+
+    command = add(
+        "proxy", _action, "fit models of the metrics on logged samples", _EXAMPLES["proxy"]
+    )
+    if wanted == "proxy":
+        from archgym_py import commands_proxy
+
+        commands_proxy.add_commands(command)
+
+    command = add(
         "experiment", _experiment, "make a measurement of many runs", _EXAMPLES["experiment"]
     )
-    if experiments:
+    if wanted == "experiment":
         studies = command.add_subparsers(required=True, metavar="NAME")
         for name in EXPERIMENTS.names():
             experiment: Experiment = EXPERIMENTS.load(name)()
@@ -708,6 +739,12 @@ The form of CONFIG is described in archgym_py/sweep_config.py.""",
   archgym report runs/demo --out demo.html""",
     "plot": """\
   archgym plot runs --out best_so_far.png""",
+    "dataset": """\
+  archgym dataset summary runs
+  archgym dataset --help""",
+    "proxy": """\
+  archgym proxy fit runs --out proxy.safetensors
+  archgym proxy --help""",
     "experiment": """\
   archgym experiment agents --help
   archgym experiment defaults --agents genetic""",

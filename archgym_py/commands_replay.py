@@ -3,36 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 from archgym_py.dataset import LoggedRun, SampleDataset
-from archgym_py.evaluator import Trial
+from archgym_py.dataset_validation import Mismatch, differences
 from archgym_py.runner import make_env
 from archgym_py.simulator import Status
 
 __all__ = ["Mismatch", "Replay", "replay"]
 
 _BATCH = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Mismatch:
-    """A value that came out differently.
-
-    Attributes:
-        index: Number of the sample in its run.
-        column: What differs: "status", "reward", "key" or "metric.<name>".
-        logged: Its value in the log.
-        now: Its value now.
-    """
-
-    index: int
-    column: str
-    logged: Any
-    now: Any
 
 
 @dataclass(slots=True)
@@ -93,7 +75,7 @@ def replay(
             for logged, now in zip(
                 kept, evaluator.evaluate_batch([trial.design for trial in kept]), strict=True
             ):
-                for mismatch in _differences(logged, now):
+                for mismatch in differences(logged, now):
                     result.mismatches += 1
                     report(mismatch)
             result.compared += len(kept)
@@ -102,17 +84,3 @@ def replay(
     finally:
         env.close()
     return result
-
-
-def _differences(logged: Trial, now: Trial) -> Iterator[Mismatch]:
-    pairs: dict[str, tuple[Any, Any]] = {
-        "status": (logged.status.value, now.status.value),
-        "key": (logged.key, now.key),
-        "reward": (logged.reward, now.reward),
-        "rewards": (logged.rewards, now.rewards),
-    }
-    for name in dict.fromkeys((*logged.metrics, *now.metrics)):
-        pairs[f"metric.{name}"] = logged.metrics.get(name), now.metrics.get(name)
-    for column, (before, after) in pairs.items():
-        if before != after:
-            yield Mismatch(logged.index, column, before, after)

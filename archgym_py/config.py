@@ -268,6 +268,10 @@ def _checked(name: str, value: Any) -> Any:
             return _text(name, value)
         case "env_kwargs" | "agent_kwargs":
             return _mapping(name, value)
+        case "quality":
+            if not isinstance(value, str):
+                raise ConfigError(f"quality must be a word such as 'tuned', got {value!r}.")
+            return value
         case "budget":
             return _count(name, value, 1)
         case "seed":
@@ -289,6 +293,8 @@ class RunConfig:
         seed: Seed of the agent, and of the simulator where that is random; at least 0.
         env_kwargs: Arguments of the environment; what is left out takes its default.
         agent_kwargs: Hyperparameters of the agent; what is left out takes its default.
+        quality: How good the agent is, in words that readers of the log can filter by, such as
+            "random" or "tuned". It is no part of the run's identity.
         out: Folder under which the samples are logged. It is no part of the run's identity.
 
     Raises:
@@ -309,6 +315,7 @@ class RunConfig:
     seed: int = 0
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     agent_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    quality: str = ""
     out: Path = Path("runs")
 
     def __post_init__(self) -> None:
@@ -318,9 +325,9 @@ class RunConfig:
 
     @property
     def run_id(self) -> str:
-        """Twelve hexadecimal digits that stand for everything but `out`."""
+        """Twelve hexadecimal digits that stand for everything but `quality` and `out`."""
         identity = self.to_mapping()
-        del identity["out"]
+        del identity["out"], identity["quality"]
         return hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:12]
 
     def to_mapping(self) -> dict[str, Any]:

@@ -27,17 +27,22 @@ from archgym_py.checks import integer
 from archgym_py.errors import ActionError, ConfigError, did_you_mean
 from archgym_py.evaluator import Evaluator, Recorder, Trial
 from archgym_py.objective import Objective, parse_objective
-from archgym_py.simulator import Simulator, Status
+from archgym_py.simulator import Simulator, Status, reference_of
 from archgym_py.space import Design, Parameter, ParameterSpace, Value
 
 __all__ = [
+    "INTERFACE_ARGUMENTS",
     "DesignEnv",
     "DesignVectorEnv",
     "SequentialDesignEnv",
+    "problem_arguments",
     "refuse_options",
     "step_space",
     "step_value",
 ]
+
+INTERFACE_ARGUMENTS = ("objective", "action", "render_mode", "baseline", "simulator")
+"""Arguments of environments on which the metrics of a design do not depend."""
 
 _MAX_ENVS = 2**31 - 1
 
@@ -72,7 +77,8 @@ class DesignEnv(gym.Env[npt.NDArray[np.float32], Any]):
         render_mode: None, or "ansi" for a text about the last design.
         baseline: Metrics of the design against which improvements are measured, by name. By
             default those of the default design, simulated when they are first needed; this
-            simulation is neither counted nor recorded.
+            simulation is neither counted nor recorded. With a proxy in the simulator's place it is
+            the simulator that is asked, so that rewards have the same origin with both.
 
     Attributes:
         actions: The kinds of action that the class has, the default first.
@@ -130,7 +136,7 @@ class DesignEnv(gym.Env[npt.NDArray[np.float32], Any]):
             ConfigError: If the default design cannot be evaluated.
         """
         if self._baseline is None:
-            evaluator = Evaluator(self.space, self.simulator, self._any_objective)
+            evaluator = Evaluator(self.space, reference_of(self.simulator), self._any_objective)
             trial = evaluator.evaluate(self.space.default())
             if trial.status is not Status.OK:
                 raise ConfigError(
@@ -746,6 +752,19 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _require_one_of(name: str, value: object, known: Sequence[str]) -> None:
     if not isinstance(value, str) or value not in known:
         raise ConfigError(f"unknown {name} {value!r}.{did_you_mean(str(value), known)}")
+
+
+def problem_arguments(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those arguments of an environment on which the metrics of a design depend.
+
+    Args:
+        kwargs: Arguments of an environment.
+
+    Examples:
+        >>> problem_arguments({"workload": "cloud", "objective": "minimize:energy_pj"})
+        {'workload': 'cloud'}
+    """
+    return {name: value for name, value in kwargs.items() if name not in INTERFACE_ARGUMENTS}
 
 
 def refuse_options(options: Mapping[str, Any] | None) -> None:

@@ -21,6 +21,7 @@ __all__ = [
     "DesignError",
     "InfeasibleDesign",
     "PoolError",
+    "ProxyFileError",
     "ReplayMismatch",
     "SimulatorError",
     "SimulatorTimeout",
@@ -54,6 +55,10 @@ class ConfigError(ArchGymError, ValueError):
 
 class AgentError(ArchGymError):
     """An agent cannot go on, for a reason outside of the library."""
+
+
+class ProxyFileError(ArchGymError, ValueError):
+    """A saved proxy is damaged, or does not fit the problem it is asked about."""
 
 
 class PoolError(ArchGymError):

@@ -28,7 +28,7 @@ from archgym_py.errors import (
     SimulatorTimeout,
 )
 from archgym_py.objective import Objective
-from archgym_py.simulator import BatchSimulator, Evaluation, Simulator, Status
+from archgym_py.simulator import SIMULATED, BatchSimulator, Evaluation, Simulator, Status
 from archgym_py.space import Design, ParameterSpace, Resolved, Value
 
 __all__ = ["Evaluator", "MemoryRecorder", "Recorder", "Trial"]
@@ -50,6 +50,7 @@ class Trial:
         cached: Whether the answer came from the cache.
         wall_s: Time spent in the simulator, in seconds; 0 if it was not called.
         seed: Seed given to the simulator; 0 for deterministic ones.
+        fidelity: Where the metrics come from: "simulator" or "proxy".
     """
 
     index: int
@@ -63,6 +64,7 @@ class Trial:
     cached: bool
     wall_s: float
     seed: int
+    fidelity: str = SIMULATED
 
 
 class Recorder(Protocol):
@@ -228,7 +230,10 @@ class Evaluator:
         if index < len(self._history):
             trial = self._from_history(index, key)
             if not violations:
-                self._remember(key, Evaluation(trial.metrics, trial.status, trial.message))
+                self._remember(
+                    key,
+                    Evaluation(trial.metrics, trial.status, trial.message, fidelity=trial.fidelity),
+                )
             self._count(trial)
             return trial
         seed = self._seed_of(index)
@@ -256,6 +261,7 @@ class Evaluator:
             cached,
             0.0 if cached else evaluation.wall_s,
             seed,
+            evaluation.fidelity,
         )
         self._count(trial)
         if self._recorder is not None:
@@ -352,7 +358,8 @@ class Evaluator:
         if 0 < evaluation.wall_s < math.inf:  # else it did not measure
             wall_s = evaluation.wall_s
         if evaluation.status is not Status.OK:
-            return _failure(evaluation.status, evaluation.message or "no reason given", wall_s)
+            message = evaluation.message or "no reason given"
+            return Evaluation({}, evaluation.status, message, wall_s, evaluation.fidelity)
         metrics: dict[str, float] = {}
         reported = evaluation.metrics
         for name, low, high in self._bounds:
@@ -370,7 +377,7 @@ class Evaluator:
         if len(reported) > len(metrics):
             extra = next(name for name in reported if name not in metrics)
             return _failure(Status.CRASHED, f"metric {extra!r} is not declared", wall_s)
-        return Evaluation(metrics, Status.OK, evaluation.message, wall_s)
+        return Evaluation(metrics, Status.OK, evaluation.message, wall_s, evaluation.fidelity)
 
 
 def _failure(status: Status, message: str, wall_s: float = 0.0) -> Evaluation:

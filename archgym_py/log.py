@@ -16,19 +16,26 @@ column             type     meaning
 `cached`           bool     whether an earlier sample of the run had the same key
 `wall_s`           float64  seconds that the sample took
 `trial_seed`       int64    seed given to the simulator; 0 where it is deterministic
+`fidelity`         string   where the metrics come from: simulator or proxy
 `design.<name>`    its own  value of a parameter of the design
 `metric.<name>`    float64  value of a metric, null where the status is not ok
 ================== ======== ==================================================================
 
 The fields of [`RunInfo`][] and `schema_version` follow as columns that are constant in a run. Units
-are in the field metadata of the schema.
+are in the field metadata of the schema. Logs of version 1 lack `fidelity`, which is simulator then,
+and `quality`.
+
+Parquet checks its pages at most, and neither names nor counts. So a part is sealed: its footer
+holds the SHA-256 of the file, taken with zeros in its own place, and a reader finds out about every
+byte that has changed. Parts of version 1 have no seal and are read with what Parquet checks.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from itertools import repeat
@@ -41,7 +48,7 @@ import pyarrow.parquet as pq
 
 from archgym_py.errors import ArchGymError
 from archgym_py.evaluator import Trial
-from archgym_py.simulator import Metric, Status
+from archgym_py.simulator import SIMULATED, Metric, Status
 from archgym_py.space import ParameterSpace, Value
 
 __all__ = [
@@ -56,16 +63,19 @@ __all__ = [
     "part_metadata",
     "part_name",
     "part_number",
+    "parts_of",
     "read_history",
     "read_part",
     "read_parts",
     "read_rows",
+    "reading",
     "run_folder",
     "schema_for",
+    "seal",
     "trials_of",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Version of the columns; it changes whenever a reader of the older ones would go wrong."""
 
 PART_PATTERN = "part-*.parquet"
@@ -74,8 +84,17 @@ PART_PATTERN = "part-*.parquet"
 PREFIXES = ("design.", "metric.")
 """How the names of the columns of parameters and metrics begin."""
 
+_READABLE = (1, 2)
 _METADATA_KEY = b"archgym"
 _PART_NAME = re.compile(r"part-(\d{5,})\.parquet")
+
+_OPEN = "0" * 64  # stands where the seal will be
+_SEAL = re.compile(rb'"schema_version": [0-9]+, "sha256": "([0-9a-f]{64})"')
+_CHUNK = 2**20
+_REMEDY = (
+    "Restore the file, or delete it and every later part of its run and continue the run with "
+    "--resume."
+)
 
 # A dictionary type costs nothing for a constant column, and `agent` has to have it: readers that
 # find `agent=...` in the folder's name expect that type.
@@ -91,8 +110,11 @@ TRIAL_FIELDS: dict[str, pa.DataType] = {
     "cached": pa.bool_(),
     "wall_s": pa.float64(),
     "trial_seed": pa.int64(),
+    "fidelity": _WORD,
 }
 """The columns that every log begins with."""
+
+_FIRST_FIELDS = tuple(TRIAL_FIELDS)[:-1]  # those of version 1
 
 _VALUE_TYPES: dict[type, pa.DataType] = {
     bool: pa.bool_(),
@@ -124,6 +146,8 @@ class RunInfo:
         git_commit: Commit of this package's checkout, "" where there is none; ends in "-dirty"
             where files differed from the commit.
         seed: Seed of the run.
+        quality: How good the agent is, in the words of who collected the data; "" where nobody
+            said.
     """
 
     run_id: str
@@ -138,6 +162,7 @@ class RunInfo:
     package_version: str
     git_commit: str
     seed: int
+    quality: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +191,7 @@ class Part:
         first_index: Index of its first sample.
         info: The run.
         default: The default design's result, where the run knew it.
+        sealed: Whether it holds a SHA-256 of itself, which is right then.
     """
 
     path: Path
@@ -174,6 +200,7 @@ class Part:
     first_index: int
     info: RunInfo
     default: DefaultResult | None
+    sealed: bool
 
 
 def run_folder(out_dir: str | Path, info: RunInfo) -> Path:
@@ -257,10 +284,11 @@ def part_metadata(
         first_index: Index of the first sample of the part.
 
     Returns:
-        Metadata of a schema.
+        Metadata of a schema, with a place for the seal.
     """
     about = {
         "schema_version": SCHEMA_VERSION,
+        "sha256": _OPEN,
         "first_index": first_index,
         "run": asdict(info),
         "default": None if default is None else asdict(default),
@@ -280,26 +308,131 @@ def read_part(path: Path) -> Part:
     Raises:
         DatasetError: If the file cannot be read or is no part of a log.
     """
-    with _reading(path), pq.ParquetFile(path) as file:
+    sealed = _check_seal(path)
+    with reading(path), pq.ParquetFile(path) as file:
         schema, rows = file.schema_arrow, file.metadata.num_rows
     try:
         about = json.loads((schema.metadata or {})[_METADATA_KEY])
-    except (KeyError, ValueError) as error:
+        version, to_be_sealed = about["schema_version"], "sha256" in about
+    except (KeyError, TypeError, ValueError) as error:
         raise DatasetError(f"{path}: is no part of a log: it says nothing of a run.") from error
-    if about.get("schema_version") != SCHEMA_VERSION:
+    if version not in _READABLE:
         raise DatasetError(
-            f"{path}: has schema version {about.get('schema_version')}, but this package reads "
-            f"version {SCHEMA_VERSION}. Read it with the version of the package that wrote it."
+            f"{path}: has schema version {version}, but this package reads "
+            f"{' and '.join(map(str, _READABLE))}. Read it with the version of the package that "
+            "wrote it."
         )
-    default = about["default"]
-    return Part(
-        path=path,
-        schema=schema,
-        rows=rows,
-        first_index=about["first_index"],
-        info=RunInfo(**about["run"]),
-        default=None if default is None else DefaultResult(**default),
+    if to_be_sealed and not sealed:
+        raise DatasetError(f"{path}: is damaged: the SHA-256 in it is missing. {_REMEDY}")
+    try:
+        default = about["default"]
+        part = Part(
+            path=path,
+            schema=schema,
+            rows=rows,
+            first_index=int(about["first_index"]),
+            info=RunInfo(**about["run"]),
+            default=None if default is None else DefaultResult(**default),
+            sealed=sealed,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DatasetError(
+            f"{path}: is no part of a log: what it says of its run is incomplete: {error}."
+        ) from error
+    _check_columns(part, version)
+    return part
+
+
+def _check_columns(part: Part, version: int) -> None:
+    """Refuse a part that lacks a column, or has one that logs do not have."""
+    expected = (
+        {name: TRIAL_FIELDS[name] for name in _FIRST_FIELDS} if version == 1 else {**TRIAL_FIELDS}
     )
+    expected |= {
+        entry.name: pa.int64() if entry.name == "seed" else _WORD
+        for entry in fields(RunInfo)
+        if version > 1 or entry.name != "quality"
+    }
+    expected["schema_version"] = pa.int64()
+    wanted: tuple[pa.DataType, ...]
+    for column in part.schema:
+        if column.name.startswith("metric."):
+            wanted = (pa.float64(),)
+        elif column.name.startswith("design."):
+            wanted = tuple(_VALUE_TYPES.values())
+        elif column.name in expected:
+            wanted = (expected.pop(column.name),)
+        else:
+            raise DatasetError(
+                f"{part.path}: is no part of a log: no log has a column {column.name!r}."
+            )
+        if column.type not in wanted:
+            raise DatasetError(
+                f"{part.path}: is no part of a log: the type of column {column.name!r} is "
+                f"{column.type}, which has to be {' or '.join(map(str, wanted))}."
+            )
+    if expected:
+        raise DatasetError(
+            f"{part.path}: is no part of a log: it lacks the column {next(iter(expected))!r}."
+        )
+
+
+def seal(path: Path) -> None:
+    """Put the SHA-256 of a part into its place in the footer, so that readers find damage.
+
+    Args:
+        path: A file whose schema has the metadata of `part_metadata`; not sealed yet.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    digest, place = _digest(path)
+    if place is not None:
+        with path.open("rb+") as file:
+            file.seek(place)
+            file.write(digest.encode())
+
+
+def _check_seal(path: Path) -> bool:
+    """Refuse a part whose bytes are not those that were sealed; return whether it is sealed."""
+    with reading(path):
+        digest, place = _digest(path)
+        if place is None:
+            return False
+        with path.open("rb") as file:
+            file.seek(place)
+            sealed = file.read(len(digest)).decode()
+    if sealed != digest:
+        raise DatasetError(
+            f"{path}: is damaged: its SHA-256 is not the one that was written into it. {_REMEDY}"
+        )
+    return True
+
+
+def _digest(path: Path) -> tuple[str, int | None]:
+    """Return the SHA-256 of a file with zeros in place of its seal, and the place of the seal."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(max(size - 8, 0))
+        footer_size = int.from_bytes(file.read(4), "little")
+        start = max(size - 8 - footer_size, 0)
+        file.seek(start)
+        footer = file.read()
+        found = _SEAL.search(footer)
+        if found is None:
+            return "", None
+        place = start + found.start(1)
+        digest = hashlib.sha256()
+        file.seek(0)
+        left = place
+        while left and (chunk := file.read(min(left, _CHUNK))):
+            digest.update(chunk)
+            left -= len(chunk)
+        digest.update(_OPEN.encode())
+        file.seek(place + len(_OPEN))
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest(), place
 
 
 def read_parts(run_dir: Path) -> list[Part]:
@@ -314,21 +447,55 @@ def read_parts(run_dir: Path) -> list[Part]:
     Raises:
         DatasetError: If a file cannot be read, or one is missing between two others.
     """
+    return parts_of(run_dir.glob(PART_PATTERN))
+
+
+def parts_of(files: Iterable[Path], *, problems: list[str] | None = None) -> list[Part]:
+    """Read the footers of the files of a run.
+
+    Args:
+        files: All files of the run, in any order.
+        problems: Where given, it is told what is wrong with a file, which ends the run then.
+
+    Returns:
+        The parts in order; those whose samples a merged part holds too are left out.
+
+    Raises:
+        DatasetError: If there are no `problems`, and a file cannot be read or one is missing
+            between two others.
+    """
     parts: list[Part] = []
     rows = 0
-    for path in sorted(run_dir.glob(PART_PATTERN), key=part_number):
-        part = read_part(path)
-        if part.first_index < rows:
-            continue
-        if part.first_index > rows:
-            raise DatasetError(
-                f"{path}: begins with sample {part.first_index}, but the files before it hold "
-                f"{rows} samples. Restore the missing file, or delete this one and every later "
-                "part and continue the run with --resume."
-            )
-        parts.append(part)
-        rows += part.rows
+    try:
+        for path in sorted(files, key=part_number):
+            part = read_part(path)
+            if part.first_index < rows:
+                continue
+            if part.first_index > rows:
+                raise DatasetError(
+                    f"{path}: begins with sample {part.first_index}, but the files before it hold "
+                    f"{rows} samples. Restore the missing file, or delete this one and every later "
+                    "part and continue the run with --resume."
+                )
+            if problems is not None and not part.sealed:
+                _read_through(part)
+            parts.append(part)
+            rows += part.rows
+    except DatasetError as error:
+        if problems is None:
+            raise
+        problems.append(str(error))
     return parts
+
+
+def _read_through(part: Part) -> None:
+    """Find damage of a file that is not sealed: the only way is to read it."""
+    with (
+        reading(part.path),
+        pq.ParquetFile(part.path, page_checksum_verification=True) as file,
+    ):
+        for _ in file.iter_batches():
+            pass
 
 
 def read_rows(part: Part) -> pa.Table:
@@ -337,7 +504,10 @@ def read_rows(part: Part) -> pa.Table:
     Raises:
         DatasetError: If the file cannot be read.
     """
-    with _reading(part.path), pq.ParquetFile(part.path) as file:
+    with (
+        reading(part.path),
+        pq.ParquetFile(part.path, page_checksum_verification=True) as file,
+    ):
         return file.read()
 
 
@@ -371,8 +541,9 @@ def trials_of(batch: pa.RecordBatch) -> Iterator[Trial]:
     """Make trials of rows.
 
     Args:
-        batch: Rows with the columns of `TRIAL_FIELDS` and any of designs and metrics. A null is a
-            parameter or a metric that the row does not have.
+        batch: Rows with the columns of `TRIAL_FIELDS`, of which version 1 lacks `fidelity`, and
+            any of designs and metrics. A null is a parameter or a metric that the row does not
+            have.
 
     Yields:
         A trial for each row.
@@ -385,8 +556,9 @@ def trials_of(batch: pa.RecordBatch) -> Iterator[Trial]:
         rows = zip(*columns, strict=True) if columns else repeat((), batch.num_rows)
         groups.append(([name.removeprefix(prefix) for name in own], rows))
     (parameters, designs), (metrics, measured) = groups
-    trials = zip(*(_values(batch, name) for name in TRIAL_FIELDS), strict=True)
-    for trial, design, row in zip(trials, designs, measured, strict=True):
+    trials = zip(*(_values(batch, name) for name in _FIRST_FIELDS), strict=True)
+    fidelities = _values(batch, "fidelity") if "fidelity" in names else repeat(None)
+    for trial, design, row, fidelity in zip(trials, designs, measured, fidelities, strict=False):
         index, key, status, message, reward, rewards, cached, wall_s, seed = trial
         yield Trial(
             index=index,
@@ -400,18 +572,25 @@ def trials_of(batch: pa.RecordBatch) -> Iterator[Trial]:
             cached=cached,
             wall_s=wall_s,
             seed=seed,
+            fidelity=fidelity or SIMULATED,
         )
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Name the file in errors about its content."""
+def reading(path: Path) -> Iterator[None]:
+    """Name the file in errors about its content.
+
+    Args:
+        path: The part that is read.
+
+    Raises:
+        DatasetError: If reading it fails.
+    """
     try:
         yield
     except (OSError, pa.ArrowException) as error:
         raise DatasetError(
-            f"{path}: cannot be read as a part of a log: {error}. Restore the file, or delete it "
-            "and every later part of its run and continue the run with --resume."
+            f"{path}: cannot be read as a part of a log: {error}. {_REMEDY}"
         ) from error
 
 

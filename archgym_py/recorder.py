@@ -28,6 +28,7 @@ from archgym_py.log import (
     read_rows,
     run_folder,
     schema_for,
+    seal,
 )
 from archgym_py.simulator import Metric
 from archgym_py.space import ParameterSpace
@@ -78,7 +79,11 @@ class ParquetRecorder:
         # Numbers seldom repeat enough for a dictionary to pay for the time that it takes.
         words = [field.name for field in self._schema if not pa.types.is_primitive(field.type)]
         words = [name for name in words if name not in ("key", "rewards")]
-        self._options: dict[str, Any] = {"compression": "zstd", "use_dictionary": words}
+        self._options: dict[str, Any] = {
+            "compression": "zstd",
+            "use_dictionary": words,
+            "write_page_checksum": True,
+        }
         self._info = info
         self._default = default
         self._constants = [*asdict(info).values(), SCHEMA_VERSION]
@@ -143,6 +148,7 @@ class ParquetRecorder:
                 trial.cached,
                 trial.wall_s,
                 trial.seed,
+                trial.fidelity,
                 *design.values(),
                 *(metrics.values() or self._no_metrics),
             )
@@ -173,6 +179,7 @@ class ParquetRecorder:
             table = pa.Table.from_arrays(arrays, schema=schema)
             with atomic_path(self.run_dir / part_name(self._next_part)) as temporary:
                 pq.write_table(table, temporary, **self._options)
+                seal(temporary)
             # One statement, so that an interrupt finds all three as they were or as they are.
             self._next_part, self._flushed, self._rows = (
                 self._next_part + 1,
@@ -204,18 +211,17 @@ class ParquetRecorder:
             return
         schema = self._schema_from(0)
         merged = self.run_dir / part_name(0)
-        with (
-            atomic_path(merged) as temporary,
-            pq.ParquetWriter(temporary, schema, **self._options) as writer,
-        ):
-            pending: list[pa.Table] = []
-            for part in parts:
-                pending.append(read_rows(part).cast(schema))
-                if sum(table.num_rows for table in pending) >= _ROW_GROUP:
+        with atomic_path(merged) as temporary:
+            with pq.ParquetWriter(temporary, schema, **self._options) as writer:
+                pending: list[pa.Table] = []
+                for part in parts:
+                    pending.append(read_rows(part).cast(schema))
+                    if sum(table.num_rows for table in pending) >= _ROW_GROUP:
+                        writer.write_table(pa.concat_tables(pending).unify_dictionaries())
+                        pending.clear()
+                if pending:
                     writer.write_table(pa.concat_tables(pending).unify_dictionaries())
-                    pending.clear()
-            if pending:
-                writer.write_table(pa.concat_tables(pending).unify_dictionaries())
+            seal(temporary)
         # The merged part counts from here on: readers skip parts whose rows it covers.
         for part in parts:
             if part.path != merged:

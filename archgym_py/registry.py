@@ -1,4 +1,4 @@
-"""Names of the agents, experiments and simulators that come with the library.
+"""Names of the agents, experiments, proxies and simulators that come with the library.
 
 A registry holds strings and imports what they name on first use: listing the names costs nothing,
 and the core never imports an agent or a simulator.
@@ -12,7 +12,7 @@ from typing import Any
 
 from archgym_py.errors import ConfigError, UnknownNameError, did_you_mean
 
-__all__ = ["AGENTS", "EXPERIMENTS", "SIMULATORS", "Registry"]
+__all__ = ["AGENTS", "EXPERIMENTS", "PROXIES", "SIMULATORS", "Registry"]
 
 
 class Registry:
@@ -97,6 +97,7 @@ AGENTS = Registry(
         "random_search": "archgym_py.agents.random_search:RandomSearch",
         "sac": "archgym_py.agents.sac:SAC",
         "simulated_annealing": "archgym_py.agents.simulated_annealing:SimulatedAnnealing",
+        "surrogate_assisted": "archgym_py.agents.surrogate_assisted:SurrogateAssisted",
         "td3": "archgym_py.agents.td3:TD3",
     },
 )
@@ -108,10 +109,20 @@ EXPERIMENTS = Registry(
         "arvr": "archgym_py.experiments.arvr:ARVRExperiment",
         "defaults": "archgym_py.experiments.defaults:DefaultsExperiment",
         "lottery": "archgym_py.experiments.lottery:LotteryExperiment",
+        "proxy_study": "archgym_py.experiments.proxy_study:ProxyStudyExperiment",
         "sample_budget": "archgym_py.experiments.sample_budget:SampleBudgetExperiment",
         "scheduling": "archgym_py.experiments.scheduling:SchedulingExperiment",
         "sensitivity": "archgym_py.experiments.sensitivity:SensitivityExperiment",
         "targets": "archgym_py.experiments.targets:TargetsExperiment",
+    },
+)
+PROXIES = Registry(
+    "proxy",
+    {
+        "gradient_boosting": "archgym_py.simulators.proxies.gradient_boosting:GradientBoosting",
+        "linear": "archgym_py.simulators.proxies.linear:Linear",
+        "mlp_ensemble": "archgym_py.simulators.proxies.mlp_ensemble:MLPEnsemble",
+        "random_forest": "archgym_py.simulators.proxies.random_forest:RandomForest",
     },
 )
 SIMULATORS = Registry(

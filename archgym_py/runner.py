@@ -430,6 +430,7 @@ def _describe(config: RunConfig, env: DesignEnv, agent: Agent) -> RunInfo:
         package_version=archgym_py.__version__,
         git_commit=git_commit(),
         seed=config.seed,
+        quality=config.quality,
     )
 
 

@@ -10,13 +10,31 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from archgym_py.design import Design
 from archgym_py.errors import ConfigError
 from archgym_py.explanation import Explanation
 
-__all__ = ["BatchSimulator", "Evaluation", "Explainable", "Metric", "Simulator", "Status"]
+__all__ = [
+    "PROXY",
+    "SIMULATED",
+    "BatchSimulator",
+    "Described",
+    "Evaluation",
+    "Explainable",
+    "Metric",
+    "Simulator",
+    "StandIn",
+    "Status",
+    "reference_of",
+]
+
+SIMULATED = "simulator"
+"""Fidelity of metrics that a simulator computed."""
+
+PROXY = "proxy"
+"""Fidelity of metrics that a fitted model predicted in the simulator's place."""
 
 
 class Status(StrEnum):
@@ -76,12 +94,14 @@ class Evaluation:
         message: Why, where `status` is not OK.
         wall_s: Time that the simulator spent on this design, in seconds; 0 where it did not
             measure it.
+        fidelity: Where the metrics come from: `SIMULATED` or `PROXY`.
     """
 
     metrics: Mapping[str, float] = field(default_factory=dict)
     status: Status = Status.OK
     message: str = ""
     wall_s: float = 0.0
+    fidelity: str = SIMULATED
 
 
 class Simulator(Protocol):
@@ -169,5 +189,45 @@ class Explainable(Simulator, Protocol):
 
         Raises:
             SimulatorError: If the design cannot be evaluated.
+        """
+        ...
+
+
+@runtime_checkable
+class StandIn(Simulator, Protocol):
+    """A simulator that stands in for another one."""
+
+    @property
+    def reference(self) -> Simulator:
+        """The other one, against whose default design rewards measure improvements."""
+        ...
+
+
+def reference_of(simulator: Simulator) -> Simulator:
+    """Return the simulator that one stands in for; itself where it does not."""
+    return simulator.reference if isinstance(simulator, StandIn) else simulator
+
+
+@runtime_checkable
+class Described(Simulator, Protocol):
+    """A simulator that says which problem it poses, so that a model can tell problems apart.
+
+    A simulator without these attributes poses one problem only.
+    """
+
+    @property
+    def problem(self) -> Mapping[str, Any]:
+        """All that the metrics of a design depend on besides the design, as plain data.
+
+        With equal problems, equal designs have equal metrics. What is large, such as a trace, is
+        there by a digest of its content; a file's name is no content.
+        """
+        ...
+
+    @property
+    def descriptors(self) -> Mapping[str, float]:
+        """Numbers that describe the workload to a model, finite, found without simulating.
+
+        Every instance of a class has the same names, in the same order.
         """
         ...

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["align", "summary"]
+__all__ = ["align", "markdown", "summary"]
 
 
 def summary(data: Mapping[str, Any]) -> str:
@@ -70,6 +70,23 @@ def align(rows: Sequence[Sequence[str]]) -> str:
         ).rstrip()
         for row in rows
     )
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown; all columns but the first are aligned to the right.
+
+    Args:
+        header: Names of the columns.
+        rows: The cells of each row.
+
+    Examples:
+        >>> print(markdown(["agent", "s"], [["grid", "0.3"]]))
+        | agent | s |
+        | --- | --: |
+        | grid | 0.3 |
+    """
+    table = [header, ["---", *["--:"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in table)
 
 
 def _problem(problem: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from archgym_py.checks import require_type
 from archgym_py.environment import DesignEnv, DesignVectorEnv, SequentialDesignEnv
 from archgym_py.envs.arguments import refuse_unknown
+from archgym_py.simulators.proxy import EMBEDDED, stand_in
 from archgym_py.simulators.soc.arvr import ARVRSimulator
 
 __all__ = ["ARVRSoCEnv", "ARVRSoCSequentialEnv", "ARVRSoCVectorEnv"]
@@ -68,6 +69,8 @@ class ARVRSoCEnv(DesignEnv):
         latency_budget_ms: Budget of the latency; None for the workload's, as with the next two.
         power_budget_mw: Budget of the power.
         area_budget_mm2: Budget of each of the two areas.
+        simulator: "embedded", the model that comes with the library; "proxy:PATH" for a fitted
+            proxy in its place; or a mapping, see `archgym_py.simulators.proxy.stand_in`.
         objective: What is rewarded; see `archgym_py.objective.parse_objective`.
         action: "multidiscrete" (the default) or "box".
         render_mode: None or "ansi".
@@ -99,6 +102,7 @@ class ARVRSoCEnv(DesignEnv):
         latency_budget_ms: float | None = None,
         power_budget_mw: float | None = None,
         area_budget_mm2: float | None = None,
+        simulator: str | Mapping[str, Any] = EMBEDDED,
         objective: str | Mapping[str, Any] = "minimize:distance",
         action: str | None = None,
         render_mode: str | None = None,
@@ -107,7 +111,7 @@ class ARVRSoCEnv(DesignEnv):
     ) -> None:
         refuse_unknown(ARVRSoCEnv, "the AR/VR system on a chip", unknown)
         require_type("workload", workload, str, os.PathLike, Mapping)
-        simulator = ARVRSimulator(
+        model = ARVRSimulator(
             workload,
             space=space,
             compat=compat,
@@ -116,8 +120,8 @@ class ARVRSoCEnv(DesignEnv):
             area_budget_mm2=area_budget_mm2,
         )
         super().__init__(
-            simulator.space,
-            simulator,
+            model.space,
+            stand_in(simulator, model, model.space),
             objective,
             action=action,
             render_mode=render_mode,

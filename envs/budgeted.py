@@ -7,7 +7,7 @@ from typing import Any, Protocol, cast
 
 from archgym_py.environment import DesignEnv
 from archgym_py.errors import ConfigError
-from archgym_py.simulator import Evaluation, Simulator, Status
+from archgym_py.simulator import Evaluation, Simulator, Status, reference_of
 from archgym_py.space import Design, ParameterSpace
 
 __all__ = ["BudgetedEnv"]
@@ -50,7 +50,7 @@ class BudgetedEnv(DesignEnv):
             ConfigError: If the reference design does not work.
         """
         if self._baseline is None:
-            simulator = cast(_Budgeted, self.simulator)
+            simulator = cast(_Budgeted, reference_of(self.simulator))
             evaluation = simulator.evaluate_unbudgeted(self._reference)
             if evaluation.status is not Status.OK:
                 raise ConfigError(

@@ -15,6 +15,7 @@ from archgym_py.simulators.dnn.accelerator import AcceleratorSimulator
 from archgym_py.simulators.dnn.extended import EXTENDED
 from archgym_py.simulators.dnn.eyeriss import PUBLISHED_DESIGN, Pricing
 from archgym_py.simulators.dnn.platforms import Platform, eyeriss_platform
+from archgym_py.simulators.proxy import EMBEDDED, stand_in
 from archgym_py.space import Design
 
 __all__ = ["DNNAcceleratorEnv", "DNNAcceleratorSequentialEnv", "DNNAcceleratorVectorEnv"]
@@ -103,6 +104,8 @@ class DNNAcceleratorEnv(BudgetedEnv):
         area_budget_mm2: Largest area, in mm2; None for no limit.
         power_budget_mw: Largest mean power, in mW; None for no limit.
         mapping_cache: File in which mappings are kept for other processes; None for memory only.
+        simulator: "embedded", the model that comes with the library; "proxy:PATH" for a fitted
+            proxy in its place; or a mapping, see `archgym_py.simulators.proxy.stand_in`.
         objective: What is rewarded; see `archgym_py.objective.parse_objective`.
         action: "multidiscrete" (the default) or "box".
         render_mode: None or "ansi".
@@ -138,6 +141,7 @@ class DNNAcceleratorEnv(BudgetedEnv):
         area_budget_mm2: float | None = None,
         power_budget_mw: float | None = None,
         mapping_cache: str | os.PathLike[str] | None = None,
+        simulator: str | Mapping[str, Any] = EMBEDDED,
         objective: str | Mapping[str, Any] = "minimize:edp_uj_ms",
         action: str | None = None,
         render_mode: str | None = None,
@@ -146,7 +150,7 @@ class DNNAcceleratorEnv(BudgetedEnv):
     ) -> None:
         refuse_unknown(DNNAcceleratorEnv, "the accelerator", unknown)
         platform = _platform(space, pricing)
-        simulator = AcceleratorSimulator(
+        model = AcceleratorSimulator(
             workload,
             platform=platform,
             goal=goal,
@@ -158,9 +162,9 @@ class DNNAcceleratorEnv(BudgetedEnv):
         )
         super().__init__(
             platform.space,
-            simulator,
+            stand_in(simulator, model, platform.space),
             objective,
-            reference=_reference_design(simulator),
+            reference=_reference_design(model),
             action=action,
             render_mode=render_mode,
             baseline=baseline,

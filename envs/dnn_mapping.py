@@ -9,6 +9,7 @@ from typing import Any
 from archgym_py.environment import DesignEnv, DesignVectorEnv, SequentialDesignEnv
 from archgym_py.envs.arguments import refuse_unknown
 from archgym_py.simulators.dnn.mapping_search import MappingSimulator
+from archgym_py.simulators.proxy import EMBEDDED, stand_in
 
 __all__ = ["DNNMappingEnv", "DNNMappingSequentialEnv", "DNNMappingVectorEnv"]
 
@@ -78,6 +79,8 @@ class DNNMappingEnv(DesignEnv):
         dram_channels: Channels or stacks of it.
         precision: Number format: "int8", "int16", "int32", "bf16", "fp16" or "fp32".
         clock_mhz: Clock, in MHz.
+        simulator: "embedded", the model that comes with the library; "proxy:PATH" for a fitted
+            proxy in its place; or a mapping, see `archgym_py.simulators.proxy.stand_in`.
         objective: What is rewarded; see `archgym_py.objective.parse_objective`.
         action: "multidiscrete" (the default) or "box".
         render_mode: None or "ansi".
@@ -118,6 +121,7 @@ class DNNMappingEnv(DesignEnv):
         dram_channels: int = 1,
         precision: str = "int16",
         clock_mhz: float = 200.0,
+        simulator: str | Mapping[str, Any] = EMBEDDED,
         objective: str | Mapping[str, Any] = "minimize:edp_uj_ms",
         action: str | None = None,
         render_mode: str | None = None,
@@ -125,7 +129,7 @@ class DNNMappingEnv(DesignEnv):
         **unknown: Any,
     ) -> None:
         refuse_unknown(DNNMappingEnv, "the mapping", unknown)
-        simulator = MappingSimulator(
+        model = MappingSimulator(
             workload,
             array_x=array_x,
             array_y=array_y,
@@ -139,8 +143,8 @@ class DNNMappingEnv(DesignEnv):
             clock_mhz=clock_mhz,
         )
         super().__init__(
-            simulator.space,
-            simulator,
+            model.space,
+            stand_in(simulator, model, model.space),
             objective,
             action=action,
             render_mode=render_mode,

@@ -16,6 +16,7 @@ from archgym_py.simulators.dram.space import CMD_MUX, POWER_DOWN_POLICY, SpaceVa
 from archgym_py.simulators.dram.technology import load_technology
 from archgym_py.simulators.dram.trace import Trace
 from archgym_py.simulators.dram.workloads import parse_workload
+from archgym_py.simulators.proxy import EMBEDDED, stand_in
 from archgym_py.space import Choice, Value
 
 __all__ = ["DRAMControllerEnv", "DRAMControllerSequentialEnv", "DRAMControllerVectorEnv"]
@@ -77,6 +78,8 @@ class DRAMControllerEnv(DesignEnv):
             of `Workload` fields, or the path of an .stl or .rstl trace, gzipped or not.
         technology: "DDR3-1600", "DDR3-1600-2rank", "DDR3-1600-2ch", "DDR4-2400", "LPDDR4-3200" or
             "HBM2".
+        simulator: "embedded", the model that comes with the library; "proxy:PATH" for a fitted
+            proxy in its place; or a mapping, see `archgym_py.simulators.proxy.stand_in`.
         objective: What is rewarded; see `archgym_py.objective.parse_objective`.
         space: "archgym", "integer" or "extended".
         address_map: Name of an address map, or path of a ConGen JSON file; None for the
@@ -122,6 +125,7 @@ class DRAMControllerEnv(DesignEnv):
         *,
         workload: str | os.PathLike[str] | Mapping[str, Any] = "cloud-saturating-1k",
         technology: str = "DDR3-1600",
+        simulator: str | Mapping[str, Any] = EMBEDDED,
         objective: str | Mapping[str, Any] = "minimize:total_time_ns",
         space: SpaceVariant = "archgym",
         address_map: str | os.PathLike[str] | None = None,
@@ -176,7 +180,7 @@ class DRAMControllerEnv(DesignEnv):
         }
         clock = memory.clock_mhz if player_clock_mhz is None else player_clock_mhz
         requests = parse_workload(workload)
-        simulator = DRAMSimulator(
+        model = DRAMSimulator(
             trace=requests if isinstance(requests, Trace) else requests.generate(),
             technology=memory,
             address_map=wiring,
@@ -192,7 +196,7 @@ class DRAMControllerEnv(DesignEnv):
         )
         super().__init__(
             designs,
-            simulator,
+            stand_in(simulator, model, designs),
             objective,
             action=self.actions[0] if action is None else action,
             render_mode=render_mode,

@@ -8,6 +8,7 @@ from typing import Any
 from archgym_py.environment import DesignVectorEnv, SequentialDesignEnv
 from archgym_py.envs.arguments import refuse_unknown
 from archgym_py.envs.budgeted import BudgetedEnv
+from archgym_py.simulators.proxy import EMBEDDED, stand_in
 from archgym_py.simulators.soc.arrivals import DS3_MIX, Arrivals
 from archgym_py.simulators.soc.design import SoCDesignSimulator
 from archgym_py.simulators.soc.design_space import SOC_DESIGN_SPACE
@@ -89,6 +90,8 @@ round_robin, random; planned: heft, cpop, peft, lookahead_heft | etf |
         temperature_limit_celsius: Highest temperature of a feasible design, 50 to 125.
         area_budget_mm2: Largest area in mm2; None for no limit.
         power_budget_mw: Largest mean power in mW; None for no limit.
+        simulator: "embedded", the model that comes with the library; "proxy:PATH" for a fitted
+            proxy in its place; or a mapping, see `archgym_py.simulators.proxy.stand_in`.
         objective: What is rewarded; see `archgym_py.objective.parse_objective`.
         action: "multidiscrete" (the default) or "box".
         render_mode: None or "ansi".
@@ -129,6 +132,7 @@ round_robin, random; planned: heft, cpop, peft, lookahead_heft | etf |
         temperature_limit_celsius: float = 105.0,
         area_budget_mm2: float | None = None,
         power_budget_mw: float | None = None,
+        simulator: str | Mapping[str, Any] = EMBEDDED,
         objective: str | Mapping[str, Any] = "minimize:edp_uj_ms",
         action: str | None = None,
         render_mode: str | None = None,
@@ -136,7 +140,7 @@ round_robin, random; planned: heft, cpop, peft, lookahead_heft | etf |
         **unknown: Any,
     ) -> None:
         refuse_unknown(SoCDesignEnv, "the design of an SoC", unknown)
-        simulator = SoCDesignSimulator(
+        model = SoCDesignSimulator(
             workload,
             arrivals=arrivals,
             n_jobs=n_jobs,
@@ -153,7 +157,7 @@ round_robin, random; planned: heft, cpop, peft, lookahead_heft | etf |
         )
         super().__init__(
             SOC_DESIGN_SPACE,
-            simulator,
+            stand_in(simulator, model, SOC_DESIGN_SPACE),
             objective,
             reference=SOC_DESIGN_SPACE.default(),
             action=action,

@@ -11,6 +11,7 @@ from archgym_py.environment import DesignVectorEnv, SequentialDesignEnv
 from archgym_py.envs.arguments import refuse_unknown
 from archgym_py.envs.budgeted import BudgetedEnv
 from archgym_py.simulators.dnn.systolic_array import SYSTOLIC_SPACE, SystolicSimulator
+from archgym_py.simulators.proxy import EMBEDDED, stand_in
 
 __all__ = ["SystolicArrayEnv", "SystolicArraySequentialEnv", "SystolicArrayVectorEnv"]
 
@@ -60,6 +61,8 @@ class SystolicArrayEnv(BudgetedEnv):
             ("resnet50/conv1"), or a mapping; see `archgym_py.simulators.dnn.networks`.
         area_budget_mm2: Largest area of array and SRAMs, in mm2; None for no limit.
         power_budget_mw: Largest mean power of chip and DRAM, in mW; None for no limit.
+        simulator: "embedded", the model that comes with the library; "proxy:PATH" for a fitted
+            proxy in its place; or a mapping, see `archgym_py.simulators.proxy.stand_in`.
         objective: What is rewarded; see `archgym_py.objective.parse_objective`.
         action: "multidiscrete" (the default) or "box".
         render_mode: None or "ansi".
@@ -90,6 +93,7 @@ class SystolicArrayEnv(BudgetedEnv):
         workload: str | os.PathLike[str] | Mapping[str, Any] = "alexnet",
         area_budget_mm2: float | None = None,
         power_budget_mw: float | None = None,
+        simulator: str | Mapping[str, Any] = EMBEDDED,
         objective: str | Mapping[str, Any] = "minimize:edp_uj_ms",
         action: str | None = None,
         render_mode: str | None = None,
@@ -98,11 +102,12 @@ class SystolicArrayEnv(BudgetedEnv):
     ) -> None:
         refuse_unknown(SystolicArrayEnv, "the systolic array", unknown)
         require_type("workload", workload, str, os.PathLike, Mapping)
+        model = SystolicSimulator(
+            workload, area_budget_mm2=area_budget_mm2, power_budget_mw=power_budget_mw
+        )
         super().__init__(
             SYSTOLIC_SPACE,
-            SystolicSimulator(
-                workload, area_budget_mm2=area_budget_mm2, power_budget_mw=power_budget_mw
-            ),
+            stand_in(simulator, model, SYSTOLIC_SPACE),
             objective,
             reference=SYSTOLIC_SPACE.default(),
             action=action,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from archgym_py.environment import DesignEnv, DesignVectorEnv, SequentialDesignEnv
+from archgym_py.simulators.proxy import EMBEDDED, stand_in
 from archgym_py.simulators.toy import TOY_SPACE, ToySimulator
 
 __all__ = ["ToyEnv", "ToySequentialEnv", "ToyVectorEnv"]
@@ -22,6 +23,8 @@ class ToyEnv(DesignEnv):
     observations and infos are those of `DesignEnv`.
 
     Args:
+        simulator: "embedded", the model that comes with the library; "proxy:PATH" for a fitted
+            proxy in its place; or a mapping, see `archgym_py.simulators.proxy.stand_in`.
         objective: What is rewarded; see `archgym_py.objective.parse_objective`.
         action: "multidiscrete" (the default) or "box".
         render_mode: None or "ansi".
@@ -43,6 +46,7 @@ class ToyEnv(DesignEnv):
     def __init__(
         self,
         *,
+        simulator: str | Mapping[str, Any] = EMBEDDED,
         objective: str | Mapping[str, Any] = _OBJECTIVE,
         action: str | None = None,
         render_mode: str | None = None,
@@ -50,7 +54,7 @@ class ToyEnv(DesignEnv):
     ) -> None:
         super().__init__(
             TOY_SPACE,
-            ToySimulator(),
+            stand_in(simulator, ToySimulator(), TOY_SPACE),
             objective,
             action=action,
             render_mode=render_mode,

@@ -27,10 +27,10 @@ from archgym_py.experiments.problems import (
 from archgym_py.experiments.tables import (
     add_readme_option,
     failure_lines,
-    markdown,
     quantile,
     search_designs,
 )
+from archgym_py.summary import markdown
 
 __all__ = ["TABLE", "AcceleratorsExperiment", "render"]
 

@@ -36,7 +36,6 @@ from archgym_py.experiments.problems import (
 from archgym_py.experiments.tables import (
     add_readme_option,
     failure_lines,
-    markdown,
     origin_of,
     publish,
     quantile,
@@ -44,6 +43,7 @@ from archgym_py.experiments.tables import (
 )
 from archgym_py.outcome import Outcome
 from archgym_py.simulator import Status
+from archgym_py.summary import markdown
 
 __all__ = [
     "TABLE",

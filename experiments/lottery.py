@@ -25,9 +25,9 @@ from typing import Any, ClassVar
 from archgym_py.analysis import analyse
 from archgym_py.errors import ConfigError
 from archgym_py.experiments.problems import add_agents_option, count
-from archgym_py.experiments.tables import add_readme_option, markdown, publish, require_place
+from archgym_py.experiments.tables import add_readme_option, publish, require_place
 from archgym_py.report_page import check_page, write_page
-from archgym_py.summary import summary, variance_text
+from archgym_py.summary import markdown, summary, variance_text
 from archgym_py.sweep import sweep
 from archgym_py.sweep_config import SweepConfig, load_preset
 

@@ -46,7 +46,6 @@ from archgym_py.experiments.problems import add_agents_option, add_run_options
 from archgym_py.experiments.tables import (
     add_readme_option,
     failure_lines,
-    markdown,
     publish,
     require_place,
 )
@@ -59,6 +58,7 @@ from archgym_py.statistics import (
     mean_ranks,
     step_at,
 )
+from archgym_py.summary import markdown
 from archgym_py.sweep import sweep
 from archgym_py.sweep_config import SweepAgent, load_preset
 

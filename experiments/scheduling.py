@@ -41,7 +41,6 @@ from archgym_py.experiments.problems import count, names_of
 from archgym_py.experiments.tables import (
     add_readme_option,
     failure_lines,
-    markdown,
     publish,
     require_place,
 )
@@ -52,6 +51,7 @@ from archgym_py.simulators.soc.problem import make_soc
 from archgym_py.simulators.soc.settings import Settings
 from archgym_py.simulators.soc.simulation import SCHEDULERS, Result, draw_jobs, play
 from archgym_py.simulators.soc.state import make_sims
+from archgym_py.summary import markdown
 
 if TYPE_CHECKING:
     from archgym_py.experiments.scheduling_policy import LearnedPolicy

@@ -22,7 +22,6 @@ __all__ = [
     "add_readme_option",
     "failure_lines",
     "insert_table",
-    "markdown",
     "origin_of",
     "publish",
     "quantile",
@@ -51,23 +50,6 @@ def quantile(values: Sequence[float], share: float) -> float:
     low, high = ordered[math.floor(place)], ordered[math.ceil(place)]
     # Equal values may be infinite, and have no difference then.
     return low if low == high else low + (place - math.floor(place)) * (high - low)
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table in Markdown; all columns but the first are aligned to the right.
-
-    Args:
-        header: Names of the columns.
-        rows: The cells of each row.
-
-    Examples:
-        >>> print(markdown(["agent", "s"], [["grid", "0.3"]]))
-        | agent | s |
-        | --- | --: |
-        | grid | 0.3 |
-    """
-    table = [header, ["---", *["--:"] * (len(header) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(row)} |" for row in table)
 
 
 def insert_table(page: str, name: str, table: str) -> str:

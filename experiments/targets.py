@@ -39,12 +39,13 @@ from archgym_py.experiments.problems import (
     add_run_options,
     run_seeds,
 )
-from archgym_py.experiments.tables import failure_lines, markdown, origin_of, publish, quantile
+from archgym_py.experiments.tables import failure_lines, origin_of, publish, quantile
 from archgym_py.objective import Target
 from archgym_py.outcome import Outcome
 from archgym_py.runner import make_env
 from archgym_py.simulator import Evaluation, Metric, Status
 from archgym_py.simulators.soc.shelf import Shelf
+from archgym_py.summary import markdown
 
 __all__ = ["TARGETS", "Limit", "Summary", "TargetTable", "TargetsExperiment", "render", "summarize"]
 

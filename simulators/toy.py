@@ -9,7 +9,7 @@ voltage is faster and hotter), not the numbers of a real chip.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 from archgym_py.simulator import Evaluation, Metric
 from archgym_py.space import (
@@ -82,6 +82,8 @@ class ToySimulator:
     name: ClassVar[str] = "toy"
     version: ClassVar[str] = "1"
     deterministic: ClassVar[bool] = True
+    problem: ClassVar[Mapping[str, Any]] = {}  # the one workload is part of the formulas
+    descriptors: ClassVar[Mapping[str, float]] = {}
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("cost_usd", "USD", 5.0, 100.0, "price of a chip with its cooling"),
         Metric("delay_ns", "ns", 100.0, 1e5, "time for the whole workload"),

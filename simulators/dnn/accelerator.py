@@ -10,11 +10,12 @@ template with its 26 parameters, and `extended.EXTENDED`.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from functools import partial
+from dataclasses import asdict, replace
+from functools import cached_property, partial
 from typing import Any, ClassVar
 
 from archgym_py.checks import integer
@@ -24,10 +25,15 @@ from archgym_py.errors import InfeasibleDesign
 from archgym_py.explanation import Explanation
 from archgym_py.simulator import Evaluation, Metric, Status
 from archgym_py.simulators.dnn.budgets import Budgets
+from archgym_py.simulators.dnn.descriptors import (
+    describe_budgets,
+    describe_network,
+    plain_budgets,
+)
 from archgym_py.simulators.dnn.explain import explain_layers
 from archgym_py.simulators.dnn.layers import Layer
 from archgym_py.simulators.dnn.mapped import MappedLayer
-from archgym_py.simulators.dnn.mapper import Mapper, check_settings
+from archgym_py.simulators.dnn.mapper import GOALS, Mapper, check_settings
 from archgym_py.simulators.dnn.mapping_cache import MappingCache
 from archgym_py.simulators.dnn.mapspace import Template
 from archgym_py.simulators.dnn.model import evaluate
@@ -64,6 +70,8 @@ class AcceleratorSimulator:
         network: The network.
         platform: The space.
         metrics: Names, units and bounds of what is reported.
+        problem: All that the metrics of a design depend on, as plain data. The platform is there
+            by its name and limits.
 
     Raises:
         ConfigError: If an argument is not legal, or no design can keep a budget.
@@ -110,10 +118,21 @@ class AcceleratorSimulator:
             self.metrics, area_budget_mm2=area_budget_mm2, power_budget_mw=power_budget_mw
         )
         self._cache = MappingCache(mapping_cache)
-        check_settings(goal, effort, mapper_seed)
+        goal, effort, mapper_seed = check_settings(goal, effort, mapper_seed)
         self._make_mapper = partial(
             Mapper, goal=goal, effort=effort, seed=mapper_seed, cache=self._cache
         )
+        # Prices are no field of a platform, but they show in its limits.
+        self.problem: Mapping[str, Any] = {
+            "network": self.network.fingerprint,
+            "platform": {"name": self.platform.name, **asdict(self.platform.limits)},
+            "goal": goal,
+            "effort": effort,
+            "mapper_seed": mapper_seed,
+            "budgets": plain_budgets(
+                area_budget_mm2=area_budget_mm2, power_budget_mw=power_budget_mw
+            ),
+        }
         self._mappers: dict[Template, Mapper] = {}
         distinct: dict[tuple[int, ...], Layer] = {}
         for layer in self.network.layers:
@@ -121,6 +140,20 @@ class AcceleratorSimulator:
         self._distinct = tuple(distinct.values())
         self._threads = cores() if threads is None else integer("threads", threads, 1, _MAX_THREADS)
         self._pool: ThreadPoolExecutor | None = None
+
+    @cached_property
+    def descriptors(self) -> Mapping[str, float]:
+        """Numbers of the network, the platform, the mapper and the budgets; see `Described`."""
+        limits = self.platform.limits
+        return {
+            **describe_network(self.network),
+            "log_most_units": math.log(limits.units),
+            "log_highest_access_pj": math.log(limits.access_pj),
+            "log_largest_area_mm2": math.log(limits.area_mm2[1]),
+            **{f"goal_{goal}": float(self.problem["goal"] == goal) for goal in GOALS},
+            "log_effort": math.log(self.problem["effort"]),
+            **describe_budgets(self.problem["budgets"]),
+        }
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the threads out, which cannot be copied; a copy starts its own."""

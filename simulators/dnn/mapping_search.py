@@ -31,8 +31,11 @@ the costs of its layers add up, each can be searched alone.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import cached_property
 from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
@@ -42,6 +45,7 @@ from archgym_py.errors import InfeasibleDesign
 from archgym_py.explanation import Explanation
 from archgym_py.simulator import Evaluation, Status
 from archgym_py.simulators.dnn import kernel
+from archgym_py.simulators.dnn.descriptors import describe_network
 from archgym_py.simulators.dnn.explain import explain_layers
 from archgym_py.simulators.dnn.hardware import Architecture
 from archgym_py.simulators.dnn.layers import Layer
@@ -91,6 +95,7 @@ class MappingSimulator:
         architecture: The hardware.
         space: The designs.
         metrics: Names, units and bounds of what is reported.
+        problem: All that the metrics of a design depend on, as plain data.
 
     Raises:
         ConfigError: If an argument is not legal.
@@ -124,6 +129,39 @@ class MappingSimulator:
         for layer in self.network.layers:
             self._counts[layer.shape_key] += layer.count
         self.metrics = describe_metrics(self.network.layers, self._limits())
+        self.problem: Mapping[str, Any] = {
+            "network": self.network.fingerprint,
+            "hardware": asdict(self.architecture),
+            "clock_mhz": self._clock_mhz,
+        }
+
+    @cached_property
+    def descriptors(self) -> Mapping[str, float]:
+        """Numbers of the network and the hardware; see `Described`.
+
+        Energies are those of a word, in pJ, and bandwidths those of an instance, in words a cycle.
+        """
+        compute, levels = self.architecture.compute, self.architecture.levels
+        numbers = {
+            "array_x": compute.mesh_x,
+            "array_y": compute.mesh_y,
+            "clock_mhz": self._clock_mhz,
+            "word_bits": levels[DRAM].word_bits,
+            "mac_pj": compute.mac_pj,
+            "area_mm2": self.architecture.area_um2 / 1e6,
+            "dram_bandwidth": levels[DRAM].shared_bandwidth,
+            "dram_pj": levels[DRAM].read_pj / levels[DRAM].block_size,
+        }
+        for name, level in (("l1", levels[L1]), ("l2", levels[L2])):
+            numbers[f"{name}_words"] = level.capacity_words
+            numbers[f"{name}_bandwidth"] = level.read_bandwidth
+            numbers[f"{name}_read_pj"] = level.read_pj / level.block_size
+            numbers[f"{name}_write_pj"] = level.write_pj / level.block_size
+        described = describe_network(self.network)
+        for name, value in numbers.items():
+            assert value is not None  # this hardware states all of them
+            described[f"log_{name}"] = math.log(value)
+        return described
 
     def evaluate(self, design: Design, *, seed: int) -> Evaluation:
         """Evaluate one mapping; see `Simulator.evaluate`."""

@@ -26,7 +26,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import product
 from typing import Any, ClassVar, Final, NamedTuple, cast
 
@@ -43,6 +43,11 @@ from archgym_py.simulators.dnn.components import (
     dram,
     mac,
     register_file,
+)
+from archgym_py.simulators.dnn.descriptors import (
+    describe_budgets,
+    describe_network,
+    plain_budgets,
 )
 from archgym_py.simulators.dnn.explain import MACS
 from archgym_py.simulators.dnn.networks import as_network
@@ -210,6 +215,7 @@ class SystolicSimulator:
     Attributes:
         network: The network.
         metrics: Names, units and bounds of what is reported.
+        problem: All that the metrics of a design depend on, as plain data.
 
     Raises:
         ConfigError: If the network is not valid or too large, or a budget is no positive number or
@@ -255,6 +261,17 @@ class SystolicSimulator:
         self._budgets = Budgets(
             self.metrics, area_budget_mm2=area_budget_mm2, power_budget_mw=power_budget_mw
         )
+        self.problem: Mapping[str, Any] = {
+            "network": self.network.fingerprint,
+            "budgets": plain_budgets(
+                area_budget_mm2=area_budget_mm2, power_budget_mw=power_budget_mw
+            ),
+        }
+
+    @cached_property
+    def descriptors(self) -> Mapping[str, float]:
+        """Numbers of the network and the budgets; see `Described`."""
+        return {**describe_network(self.network), **describe_budgets(self.problem["budgets"])}
 
     def evaluate(self, design: Design, *, seed: int) -> Evaluation:
         """Evaluate one design of `SYSTOLIC_SPACE`; see `Simulator.evaluate`."""

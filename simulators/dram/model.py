@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from archgym_py.errors import ConfigError
 from archgym_py.simulator import Evaluation, Status
 from archgym_py.simulators.dram.address import AddressMap, decode_trace, load_address_map
 from archgym_py.simulators.dram.commands import COMMANDS
+from archgym_py.simulators.dram.descriptors import describe_technology, describe_trace
 from archgym_py.simulators.dram.energy import EnergyModel
 from archgym_py.simulators.dram.kernel import simulate
 from archgym_py.simulators.dram.layout import (
@@ -33,11 +35,14 @@ from archgym_py.simulators.dram.layout import (
     VALUES,
 )
 from archgym_py.simulators.dram.metrics import MetricTable
+from archgym_py.simulators.dram.problem import identify_address_map, identify_technology
 from archgym_py.simulators.dram.technology import Technology
 from archgym_py.simulators.dram.timing import timing_tables
 from archgym_py.simulators.dram.trace import Trace
 
 __all__ = ["Command", "DRAMSimulator"]
+
+_MODEL_VERSION = "1"  # raise it when the same design gets other metrics
 
 _NUMBER = {name: {value: i for i, value in enumerate(values)} for name, values in VALUES.items()}
 _NO_LOG = np.empty((0, 6), np.int64)
@@ -100,12 +105,15 @@ class DRAMSimulator:
             one set of counters, the standby multiplied by the number of ranks. One rank: no effect.
         threads: Threads for a batch; as many as there are cores if None.
 
+    Attributes:
+        metrics: Names, units and bounds of what is reported.
+        problem: All that the metrics of a design depend on, as plain data.
+
     Raises:
         ConfigError: If the kernel has no room for so many channels, ranks, banks or requests.
     """
 
     name = "dram"
-    version = "1"
     deterministic = True
 
     def __init__(
@@ -132,6 +140,7 @@ class DRAMSimulator:
         self._fixed = dict(fixed)
         self._threads = threads or cores()
         self._pool: ThreadPoolExecutor | None = None
+        self.version = f"{_MODEL_VERSION}+{trace.digest[:12]}"
 
         tables = timing_tables(technology)
         power = tables.power
@@ -174,6 +183,20 @@ class DRAMSimulator:
         self._system["distance"] = tables.distance
         self._system["length"] = tables.length
         self._system["completion"] = power.completion
+        merges_ranks = reference_energy and technology.ranks > 1 and bool(technology.supplies)
+        self.problem: Mapping[str, Any] = {
+            "trace": trace.digest,
+            "technology": identify_technology(technology),
+            "address_map": identify_address_map(address_map, technology),
+            "fixed": {name: self._fixed[name] for name in CONFIG if name in self._fixed},
+            "player_period_ps": values["player_period"],
+            "arbitration_delay_fw_ps": values["arbitration_fw"],
+            "arbitration_delay_bw_ps": values["arbitration_bw"],
+            "think_delay_fw_ps": values["think_fw"],
+            "command_delay_ps": values["command_delay"],
+            "answer_delay_ps": on_the_way,
+            "reference_energy": merges_ranks,
+        }
         # The busiest data bus bounds the time; a design that chooses its map may spread perfectly.
         # With split command buses (HBM2) a rank is a pseudo channel and has a data bus of its own.
         buses = technology.channels * (technology.ranks if tables.split_bus else 1)
@@ -191,6 +214,28 @@ class DRAMSimulator:
         )
         self.metrics = self._table.metrics
         self._names = tuple(metric.name for metric in self.metrics)
+
+    @cached_property
+    def descriptors(self) -> Mapping[str, float]:
+        """Numbers of the trace, the memory and the fixed arguments; see `Described`.
+
+        Those of the trace are for the simulator's own address map, also where designs bring theirs.
+        Delays are logarithms of one and the delay in ns. Flags are 0 where designs choose.
+        """
+        problem = self.problem
+        return {
+            **describe_trace(
+                self.trace, self.technology, self._address_map, problem["player_period_ps"]
+            ),
+            **describe_technology(self.technology),
+            "log_arbitration_delay_ns": math.log1p(
+                (problem["arbitration_delay_fw_ps"] + problem["arbitration_delay_bw_ps"]) / 1000.0
+            ),
+            "log_answer_delay_ns": math.log1p(problem["answer_delay_ps"] / 1000.0),
+            "strict_cmd_mux": float(self._fixed.get("cmd_mux") == "Strict"),
+            "powers_down": float(self._fixed.get("power_down_policy") == "Staggered"),
+            "reference_energy": float(problem["reference_energy"]),
+        }
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the threads out, which cannot be copied; a copy starts its own."""

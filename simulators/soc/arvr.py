@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import cached_property
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -22,6 +24,7 @@ from archgym_py.simulators.soc.arvr_kernel import OK, Designs
 from archgym_py.simulators.soc.arvr_model import MET, MET_DISTANCE, Result, SoCModel
 from archgym_py.simulators.soc.arvr_space import encoding_of
 from archgym_py.simulators.soc.arvr_workloads import Budgets, Workload, as_workload
+from archgym_py.simulators.soc.descriptors import describe_workload
 from archgym_py.space import Design, ParameterSpace
 
 __all__ = ["ARVRSimulator"]
@@ -87,6 +90,7 @@ class ARVRSimulator:
         budgets: The budgets.
         model: The model.
         metrics: Names, units and bounds of what is reported.
+        problem: All that the metrics of a design depend on, as plain data.
 
     Raises:
         ConfigError: If an argument is not legal, or a budget is given neither here nor by the
@@ -129,6 +133,21 @@ class ARVRSimulator:
             Metric(name, unit, *bounds[name], doc) for name, (unit, doc) in _METRICS.items()
         )
         self._memories = [f"memory_{m}" for m in range(self._encoding.slots[1])]
+        self.problem: Mapping[str, Any] = {
+            "workload": self.workload.fingerprint,
+            "space": space,
+            "compat": compat,
+            "budgets": asdict(self.budgets),
+        }
+
+    @cached_property
+    def descriptors(self) -> Mapping[str, float]:
+        """Numbers of the workload, the budgets and the model; see `Described`."""
+        return {
+            **describe_workload(self.workload),
+            **{f"log_budget_{name}": math.log(x) for name, x in asdict(self.budgets).items()},
+            "compat_farsi": float(self.problem["compat"] == "farsi"),
+        }
 
     def evaluate(self, design: Design, *, seed: int) -> Evaluation:
         """Evaluate one design of `space`; see `Simulator.evaluate`."""

@@ -27,8 +27,10 @@ out within 3 % and all energies within 5 %.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -39,8 +41,10 @@ from archgym_py.cores import cores
 from archgym_py.errors import InfeasibleDesign
 from archgym_py.simulator import Evaluation, Metric, Status
 from archgym_py.simulators.dnn.budgets import Budgets
+from archgym_py.simulators.dnn.descriptors import describe_budgets, plain_budgets
 from archgym_py.simulators.soc import kernel
 from archgym_py.simulators.soc.arrivals import DS3_MIX, Arrivals, as_arrivals, as_mix
+from archgym_py.simulators.soc.descriptors import describe_jobs, jobs_digest
 from archgym_py.simulators.soc.design_area import area_mm2
 from archgym_py.simulators.soc.design_bounds import Load, metric_bounds
 from archgym_py.simulators.soc.design_problem import Problems
@@ -114,6 +118,8 @@ class SoCDesignSimulator:
 
     Attributes:
         metrics: Names, units and bounds of what is reported.
+        problem: All that the metrics of a design depend on, as plain data. Arrivals are there by
+            the jobs that come.
 
     Raises:
         ConfigError: If an argument is not legal, no PE can run a task, jobs take no time at all, or
@@ -157,12 +163,16 @@ class SoCDesignSimulator:
         self._jobs = [draw_jobs(mix, process, n_jobs=n_jobs, seed=run) for run in runs]
         self._limit = number("temperature_limit_celsius", temperature_limit_celsius, 50.0, 125.0)
         deadline_factor = number("deadline_factor", deadline_factor, 1e-3, 1e6)
+        contention = flag("contention", contention)
+        wake_us = number("wake_us", wake_us, 0.0, 1e6)
+        thermal_speedup = number("thermal_speedup", thermal_speedup, 1.0, 1e6)
+        self._graphs = mix.graphs
         self._problems = Problems(
             mix.graphs,
             deadline_factor=deadline_factor,
-            contention=flag("contention", contention),
-            wake_us=number("wake_us", wake_us, 0.0, 1e6),
-            thermal_speedup=number("thermal_speedup", thermal_speedup, 1.0, 1e6),
+            contention=contention,
+            wake_us=wake_us,
+            thermal_speedup=thermal_speedup,
         )
         load = Load.of(
             self._jobs,
@@ -183,8 +193,42 @@ class SoCDesignSimulator:
         content = "".join(graph.fingerprint for graph in mix.graphs)
         digits = hashlib.sha256((base_platform().fingerprint + content).encode()).hexdigest()[:8]
         self.version = f"{_MODEL_VERSION}+{digits}"
+        self.problem: Mapping[str, Any] = {
+            "platform": base_platform().fingerprint,
+            "graphs": [graph.fingerprint for graph in mix.graphs],
+            "jobs": jobs_digest(self._jobs),
+            "deadline_factor": deadline_factor,
+            "patience": self._patience,
+            "contention": contention,
+            "wake_us": wake_us,
+            "thermal_speedup": thermal_speedup,
+            "temperature_limit_celsius": self._limit,
+            "budgets": plain_budgets(
+                area_budget_mm2=area_budget_mm2, power_budget_mw=power_budget_mw
+            ),
+        }
         self._threads = cores() if threads is None else integer("threads", threads, 1, _MAX_THREADS)
         self._pool: ThreadPoolExecutor | None = None
+
+    @cached_property
+    def descriptors(self) -> Mapping[str, float]:
+        """Numbers of the jobs, of what is fixed and of the budgets; see `Described`."""
+        problem, whole = self.problem, self._problems.whole
+        return {
+            **describe_jobs(
+                self._jobs,
+                self._graphs,
+                work_us=whole.work_us,
+                critical_us=whole.deadline_us / problem["deadline_factor"],
+            ),
+            "log_deadline_factor": math.log(problem["deadline_factor"]),
+            "log_patience": math.log(problem["patience"]),
+            "contention": float(problem["contention"]),
+            "log_wake_us": math.log1p(problem["wake_us"]),
+            "log_thermal_speedup": math.log(problem["thermal_speedup"]),
+            "temperature_limit_celsius": problem["temperature_limit_celsius"],
+            **describe_budgets(problem["budgets"]),
+        }
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the threads out, which cannot be copied; a copy starts its own."""

@@ -1,0 +1,1 @@
+"""Models that learn what a simulator computes, in a fraction of its time."""
