@@ -27,7 +27,7 @@ _ATTEMPTS = 20
 _AUGMENTATION = 0.05
 """Weight of the mean beside the worst goal, as in Knowles 2006."""
 
-_MAX_FEATURES = 0.7
+_MAX_FEATURES = 0.5
 """Share of the features that a split may use; with 0.25 to 0.7 as good designs were found."""
 
 _NO_WORKLOAD = np.empty(0)
@@ -55,7 +55,9 @@ class SurrogateAssisted(AskTellAgent):
     the designs that work, and combined by an augmented Tchebycheff function with weights drawn
     uniformly (ParEGO; Knowles 2006), so that the rounds go to different parts of the front.
 
-    A failure scores as `Scores` says, which leads the search away from designs that fail.
+    The model need not know how bad a bad design is: all designs below the median of those that work
+    count as the median. Failures score below it, as `Scores` says, which leads the search away from
+    them.
 
     Raises:
         ConfigError: If scikit-learn is not installed, or a parameter has too many values for
@@ -79,7 +81,7 @@ class SurrogateAssisted(AskTellAgent):
             Integer("population_size", 16, 256, default=200, doc="designs in a generation"),
             Integer("generations", 1, 64, default=4, doc="generations bred for each model"),
             Integer("parents", 1, 128, default=24, doc="best trials that breeding starts from"),
-            Real("mutation_rate", 0.0, 1.0, default=0.35, doc="probability that a gene mutates"),
+            Real("mutation_rate", 0.0, 1.0, default=0.25, doc="probability that a gene mutates"),
         )
     )
 
@@ -94,22 +96,21 @@ class SurrogateAssisted(AskTellAgent):
         self._proposed = space.batch(np.empty((0, len(space.parameters))))
         self._seen: set[bytes] = set()
         self._units: _Floats = self._proposed.units  # of all trials
-        self._results: list[tuple[float, ...] | None] = []  # of all trials, None for a failure
-        self._scores: Scores | None = None  # from the first trials on
+        self._worked: list[bool] = []  # of all trials
+        self._rewards: list[tuple[float, ...]] = []  # of all trials
 
     def propose(self) -> Sequence[Design]:
         """Return the designs to verify; at first, random ones."""
-        missing = cast(int, self.config["initial"]) - len(self._results)
+        missing = cast(int, self.config["initial"]) - len(self._worked)
         self._proposed = self._random(missing) if missing > 0 else self._promising()
         return self._proposed.designs
 
     def learn(self, trials: Sequence[Trial]) -> None:
         """Keep the trials for the next model."""
-        self._scores = self._scores or Scores(self.objectives)
         self._units = np.concatenate((self._units, self._proposed.units))
         for trial in trials:
-            scores = self._scores.of(trial)
-            self._results.append(scores if trial.status is Status.OK else None)
+            self._worked.append(trial.status is Status.OK)
+            self._rewards.append(trial.rewards if self.objectives > 1 else (trial.reward,))
 
     def _random(self, count: int) -> DesignBatch:
         """Return up to so many random new designs; known ones where the space is exhausted."""
@@ -150,25 +151,33 @@ class SurrogateAssisted(AskTellAgent):
 
     def _scalar_scores(self) -> _Floats:
         """Return one score for each trial so far, standardised; larger is better."""
-        assert self._scores is not None
-        # Of a failure as it is now: its score falls with the worst and rises with none.
-        failure = self._scores.failure()
-        scores = np.array([failure if result is None else result for result in self._results])
-        if self.objectives == 1:
-            scalar = scores[:, 0]
-        else:
-            worked = np.array([result is not None for result in self._results])
-            low, high = (
-                (scores[worked].min(axis=0), scores[worked].max(axis=0))
-                if worked.any()
-                else (scores[0], scores[0])
-            )
-            distance = (high - scores) / np.where(high > low, high - low, 1.0)
-            weighted = self.rng.dirichlet(np.ones(self.objectives)) * distance
-            scalar = -(weighted.max(axis=1) + _AUGMENTATION * weighted.sum(axis=1))
-        spread = float(scalar.std())
-        standardised: _Floats = (scalar - scalar.mean()) / (spread or 1.0)
+        worked = np.array(self._worked)
+        scores = np.full(len(worked), Scores().failure()[0])
+        if worked.any():
+            found = self._combined(np.array(self._rewards)[worked])
+            # Bad designs differ by much: the trees would spend their splits on telling them apart.
+            scores[worked] = np.maximum(found, np.median(found))
+            of_failures = Scores()
+            for score in scores[worked].tolist():
+                of_failures.success((score,))
+            scores[~worked] = of_failures.failure()[0]
+        spread = float(scores.std())
+        standardised: _Floats = (scores - scores.mean()) / (spread or 1.0)
         return standardised
+
+    def _combined(self, rewards: _Floats) -> _Floats:
+        """Return one number for each reward vector; with several goals, of other weights each time.
+
+        Args:
+            rewards: Shape (m, goals).
+        """
+        if rewards.shape[1] == 1:
+            return rewards[:, 0]
+        low, high = rewards.min(axis=0), rewards.max(axis=0)
+        distance = (high - rewards) / np.where(high > low, high - low, 1.0)
+        weighted = self.rng.dirichlet(np.ones(len(high))) * distance
+        combined: _Floats = -(weighted.max(axis=1) + _AUGMENTATION * weighted.sum(axis=1))
+        return combined
 
     def _fit(self, scores: _Floats) -> Surrogate:
         """Return a model of the scores of all trials so far."""

@@ -261,8 +261,12 @@ _SEED = 0  # of the division into designs to learn from and designs to judge by
 _HELD_OUT = 0.2
 _BEST_SHARE = 0.1
 _RUN = 10_000  # samples of a run of random designs; several can be made at a time
-_UNIFORM_SEED = 1000
-"""Seed of the first run of random designs; searches at random have smaller ones."""
+_STRIDE = 1000
+"""Seeds of searches on a problem. The next problem has others, as a search at random would propose
+the same designs to all workloads."""
+
+_UNIFORM_SEED = 1_000_000
+"""Seed of the first run of random designs; searches have smaller ones."""
 
 
 # --- Samples -------------------------------------------------------------------------------------
@@ -321,7 +325,13 @@ def _collect(
         for seed in range(scale.seeds)
     ]
     searches = [
-        problem.run(agent, {}, budget=scale.budget, seed=seed, out=out / "searches")
+        problem.run(
+            agent,
+            {},
+            budget=scale.budget,
+            seed=_STRIDE * problems.index(problem) + seed,
+            out=out / "searches",
+        )
         for agent, problem, seed in keys
     ]
     outcomes = _run(uniform + searches, jobs)
@@ -655,8 +665,9 @@ def _search_on_proxies(
         on_proxy = replace(
             problem, env_kwargs={**problem.env_kwargs, "simulator": f"proxy:{paths[model]}"}
         )
+        own_seed = _STRIDE * data.problems.index(problem) + seed
         place = out / "on_proxy"
-        configs.append(on_proxy.run(agent, {}, budget=scale.budget, seed=seed, out=place))
+        configs.append(on_proxy.run(agent, {}, budget=scale.budget, seed=own_seed, out=place))
     outcomes = run_all(configs, jobs=jobs)
     rows: list[Row] = []
     failures: dict[str, Row] = {}

@@ -67,7 +67,7 @@ def round_trip(
     """Make the round trip.
 
     Args:
-        collection: Name or file of a collection; its first problem is searched.
+        collection: Name or file of a collection; its last problem is searched.
         out: Folder for everything; must not exist.
         agent: Agent that searches on the proxy.
         budget: Its number of samples.
@@ -85,7 +85,7 @@ def round_trip(
     if out.exists():
         raise ArchGymError(f"{out}: exists already. A round trip starts from nothing.")
     config = load_collection(collection)
-    env_id, kwargs = config.problems()[0]
+    env_id, kwargs = config.problems()[-1]
     data, single, merged = out / "data", out / "more", out / "merged"
     proxy, searched = out / "proxy.safetensors", out / "searched"
     settings = [word for item in kwargs.items() for word in _setting(*item)]

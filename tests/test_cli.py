@@ -70,6 +70,7 @@ def test_list_everything(capsys: pytest.CaptureFixture[str]) -> None:
     assert [line for line in lines if line and " " not in line] == [
         "envs",
         "agents",
+        "proxies",
         "simulators",
         "workloads",
         "networks",

@@ -29,6 +29,10 @@ _BLOCK = 4096
 """Rows that are predicted at a time, to bound the memory for activations."""
 
 
+_LONGEST_GRADIENT = 1.0
+"""Norm to which longer gradients are cut: a single odd batch must not undo what was learned."""
+
+
 class MLPEnsemble(Surrogate):
     """Fully connected networks that start from different weights and see examples in other orders.
 
@@ -47,10 +51,10 @@ class MLPEnsemble(Surrogate):
         (
             Integer("members", 2, 20, default=4, doc="number of networks"),
             Integer("layers", 1, 8, default=3, doc="hidden layers of a network"),
-            Integer("width", 1, 4096, default=256, doc="units of a hidden layer"),
-            Integer("updates", 1, 10_000_000, default=5000, doc="steps of the optimiser"),
-            Integer("batch_size", 1, 65_536, default=256, doc="examples of a step"),
-            Real("learning_rate", 1e-5, 0.1, default=3e-3, log=True, doc="highest learning rate"),
+            Integer("width", 1, 4096, default=192, doc="units of a hidden layer"),
+            Integer("updates", 1, 10_000_000, default=16_000, doc="steps of the optimiser"),
+            Integer("batch_size", 1, 65_536, default=64, doc="examples of a step"),
+            Real("learning_rate", 1e-5, 0.1, default=5e-3, log=True, doc="highest learning rate"),
             Real("weight_decay", 0.0, 0.1, default=1e-4, doc="decay of the weights, per step"),
         )
     )
@@ -113,6 +117,7 @@ class MLPEnsemble(Surrogate):
             loss = (error * error).mean()
             optimizer.zero_grad()
             loss.backward()
+            torch.nn.utils.clip_grad_norm_(layers, _LONGEST_GRADIENT)
             optimizer.step()
             schedule.step()
         return [layer.detach().cpu().numpy() for layer in layers]

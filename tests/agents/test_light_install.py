@@ -20,8 +20,8 @@ import json
 import sys
 
 for name in (
-    "cmaes", "matplotlib", "moocore", "optuna", "pettingzoo", "scipy", "stable_baselines3",
-    "tensorboard", "torch",
+    "cmaes", "lightgbm", "matplotlib", "minari", "moocore", "optuna", "pettingzoo", "safetensors",
+    "scipy", "sklearn", "stable_baselines3", "tensorboard", "torch",
 ):
     sys.modules[name] = None  # importing it fails as if it were not installed
 
@@ -30,7 +30,7 @@ from archgym_py.errors import ConfigError
 from archgym_py.registry import AGENTS
 from archgym_py.runner import make_env
 
-assert main(["list", "agents", "--verbose"]) == 0
+assert main(["list", "agents", "--verbose"]) == main(["list", "proxies", "--verbose"]) == 0
 results = {}
 for name in AGENTS.names():
     env = make_env("ArchGym/Toy-v0")
@@ -56,4 +56,5 @@ def test_without_the_learning_libraries() -> None:
     results: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
     assert {name for name, result in results.items() if result == "ran"} == LIGHT
     for name in set(results) - LIGHT:
-        assert "pip install 'archgym_py[agents]'" in results[name], (name, results[name])
+        extra = "proxy" if name == "surrogate_assisted" else "agents"
+        assert f"pip install 'archgym_py[{extra}]'" in results[name], (name, results[name])
