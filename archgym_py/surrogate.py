@@ -278,14 +278,15 @@ class Surrogate(ABC):
 def check_tensors(
     tensors: Tensors, expected: Mapping[str, tuple[npt.DTypeLike, Sequence[int | None]]]
 ) -> dict[str, npt.NDArray[Any]]:
-    """Return arrays that a file should hold, contiguous, or refuse them.
+    """Return arrays that a file should hold, or refuse them.
 
     Args:
         tensors: The arrays of the file.
         expected: The type and the shape of each array; None stands for any length.
 
     Returns:
-        The arrays, in the order of `expected`.
+        The arrays in the order of `expected`, each contiguous, aligned and writable: compiled
+        functions need not be compiled for another layout.
 
     Raises:
         ProxyFileError: If an array is missing, unknown, or of another type or shape, or has a
@@ -319,5 +320,5 @@ float64 of shape (3, 2).
             )
         if dtype.kind == "f" and not np.isfinite(array).all():
             raise ProxyFileError(f"the array {name!r} has numbers that are not finite.")
-        checked[name] = np.ascontiguousarray(array)
+        checked[name] = np.require(array, requirements=["C", "A", "W"])
     return checked

@@ -13,6 +13,8 @@ _LIBRARIES = (
     "numpy",
     "numba",
     "scikit-learn",
+    "lightgbm",
+    "safetensors",
     "scipy",
     "pyarrow",
     "optuna",

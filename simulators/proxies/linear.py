@@ -61,8 +61,8 @@ class Linear(Surrogate):
     ) -> None:
         rows = len(features)
         center = features.mean(axis=0, dtype=np.float64)
-        deviation = features.std(axis=0, dtype=np.float64)
-        scale = np.where(deviation > 0.0, deviation, 1.0)
+        varies = (features != features[0]).any(axis=0)
+        scale = np.where(varies, features.std(axis=0, dtype=np.float64), 1.0)
         intercept = targets.mean(axis=0)
         gram = np.zeros((len(center), len(center)))
         cross = np.zeros((len(center), len(intercept)))

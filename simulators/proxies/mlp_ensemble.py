@@ -10,7 +10,7 @@ True
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any, ClassVar, cast
 
@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym_py.cores import cores
-from archgym_py.errors import ProxyFileError, require
+from archgym_py.errors import ConfigError, require
 from archgym_py.parameters import Integer, Real
 from archgym_py.space import ParameterSpace
 from archgym_py.surrogate import Prediction, Progress, Surrogate, Tensors, check_tensors
@@ -31,6 +31,10 @@ _BLOCK = 4096
 
 _LONGEST_GRADIENT = 1.0
 """Norm to which longer gradients are cut: a single odd batch must not undo what was learned."""
+
+
+_REPORT_S = 0.2
+"""Seconds between reports on the progress of a fit."""
 
 
 class MLPEnsemble(Surrogate):
@@ -59,8 +63,8 @@ class MLPEnsemble(Surrogate):
         )
     )
 
-    _center: npt.NDArray[np.float32]
-    _scale: npt.NDArray[np.float32]
+    _center: npt.NDArray[np.float64]
+    _factor: npt.NDArray[np.float64]
     _weights: list[npt.NDArray[np.float32]]  # of each layer, shape (members, inputs + 1, outputs)
 
     def _fit(
@@ -71,24 +75,41 @@ class MLPEnsemble(Surrogate):
     ) -> None:
         torch = require("torch", extra="proxy")
         device = _device(torch)
-        self._center = features.mean(axis=0, dtype=np.float64).astype(np.float32)
-        deviation = features.std(axis=0, dtype=np.float64).astype(np.float32)
-        self._scale = np.where(deviation > 0.0, deviation, np.float32(1.0))
-        inputs = torch.from_numpy((features - self._center) / self._scale).to(device)
+        self._center = features.mean(axis=0, dtype=np.float64)
+        varies = (features != features[0]).any(axis=0)
+        deviation = np.where(varies, features.std(axis=0, dtype=np.float64), 1.0)
+        self._factor = np.where(varies, 1.0 / deviation, 0.0)
+        inputs = torch.from_numpy(self._scaled(features).astype(np.float32)).to(device)
         outputs = torch.from_numpy(targets.astype(np.float32)).to(device)
         seeds = np.random.SeedSequence(self.seed).spawn(cast(int, self.config["members"]))
-        members: list[list[npt.NDArray[np.float32]]] = []
+        done = [0] * len(seeds)  # updates of each member
+        total = len(seeds) * cast(int, self.config["updates"])
         # Members side by side, with a thread each: their matrices are too small to share out.
         with _single_threaded(torch), ThreadPoolExecutor(cores()) as pool:
-            for member in pool.map(lambda seed: self._train(torch, inputs, outputs, seed), seeds):
-                members.append(member)
-                progress(len(members), len(seeds))
-        self._weights = [np.stack(layer) for layer in zip(*members, strict=True)]
+            waiting = members = [
+                pool.submit(self._train, torch, inputs, outputs, seed, done, number)
+                for number, seed in enumerate(seeds)
+            ]
+            while waiting:
+                waiting = [member for member in waiting if not member.done()]
+                wait(waiting, timeout=_REPORT_S)
+                progress(sum(done), total)
+        layers = zip(*(member.result() for member in members), strict=True)
+        self._weights = [np.stack(layer) for layer in layers]
 
     def _train(
-        self, torch: Any, inputs: Any, outputs: Any, seed: np.random.SeedSequence
+        self,
+        torch: Any,
+        inputs: Any,
+        outputs: Any,
+        seed: np.random.SeedSequence,
+        done: list[int],
+        number: int,
     ) -> list[npt.NDArray[np.float32]]:
-        """Return the weights of a network, the biases of each layer in the last row."""
+        """Return the weights of a network, the biases of each layer in the last row.
+
+        The updates are counted in `done[number]`.
+        """
         generator = torch.Generator().manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
         layers = []
         for rows, columns in self._shapes(inputs.shape[1], outputs.shape[1]):
@@ -108,7 +129,7 @@ class MLPEnsemble(Surrogate):
         rows = len(inputs)
         size = min(cast(int, self.config["batch_size"]), rows)
         order, at = torch.randperm(rows, generator=generator).to(inputs.device), 0
-        for _ in range(updates):
+        for update in range(updates):
             if at + size > rows:
                 order, at = torch.randperm(rows, generator=generator).to(inputs.device), 0
             batch = order[at : at + size]
@@ -120,7 +141,17 @@ class MLPEnsemble(Surrogate):
             torch.nn.utils.clip_grad_norm_(layers, _LONGEST_GRADIENT)
             optimizer.step()
             schedule.step()
+            done[number] = update + 1
+        if not torch.isfinite(loss):
+            raise ConfigError(
+                f"the training of model {self.name!r} diverged: the loss is {loss.item()}. Lower "
+                f"learning_rate, which is {self.config['learning_rate']}."
+            )
         return [layer.detach().cpu().numpy() for layer in layers]
+
+    def _scaled(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Return features with mean 0 and deviation 1, and 0 for those that never varied."""
+        return (features - self._center) * self._factor
 
     def _shapes(self, features: int, targets: int) -> list[tuple[int, int]]:
         """Return the shapes of the weights with the biases."""
@@ -133,14 +164,15 @@ class MLPEnsemble(Surrogate):
         device = _device(torch)
         # With 64 bits the rounding, which depends on the number of rows and on the device, is so
         # small that it is gone when the result is rounded to 32.
-        layers = [torch.from_numpy(layer).to(device, torch.float64) for layer in self._weights]
-        inputs = ((features - self._center) / self._scale).astype(np.float64)
+        layers = [
+            torch.tensor(layer, dtype=torch.float64, device=device) for layer in self._weights
+        ]
         members, targets = len(self._weights[-1]), self._weights[-1].shape[2]
         opinions = np.empty((members, len(features), targets))
         with torch.no_grad():
             for start in range(0, len(features), _BLOCK):
                 rows = slice(start, start + _BLOCK)
-                block = torch.from_numpy(inputs[rows]).to(device)
+                block = torch.from_numpy(self._scaled(features[rows])).to(device)
                 for member in range(members):
                     output = _forward(torch, [layer[member] for layer in layers], block)
                     opinions[member, rows] = output.to(torch.float32).cpu().numpy()
@@ -148,24 +180,22 @@ class MLPEnsemble(Surrogate):
 
     def _tensors(self) -> dict[str, npt.NDArray[Any]]:
         layers = {f"layer_{number}": layer for number, layer in enumerate(self._weights)}
-        return {"center": self._center, "scale": self._scale, **layers}
+        return {"center": self._center, "factor": self._factor, **layers}
 
     def _restore(self, tensors: Tensors, targets: int) -> None:
         members = cast(int, self.config["members"])
         arrays = check_tensors(
             tensors,
             {
-                "center": (np.float32, (self._features,)),
-                "scale": (np.float32, (self._features,)),
+                "center": (np.float64, (self._features,)),
+                "factor": (np.float64, (self._features,)),
                 **{
                     f"layer_{number}": (np.float32, (members, *shape))
                     for number, shape in enumerate(self._shapes(self._features, targets))
                 },
             },
         )
-        self._center, self._scale, *self._weights = arrays.values()
-        if not (self._scale > 0.0).all():
-            raise ProxyFileError("the scale of a feature must be positive.")
+        self._center, self._factor, *self._weights = arrays.values()
 
 
 def _forward(torch: Any, layers: Sequence[Any], inputs: Any) -> Any:

@@ -116,6 +116,7 @@ class RandomForest(Surrogate):
             kept = _number_results(trees[part], [narrow[group], *own[part]], offset)
             values.append(kept)
             offset += len(kept)
+        del own, tree, results
         self._trees = join(trees)
         self._values = np.concatenate(values)
 

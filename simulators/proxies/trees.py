@@ -7,7 +7,7 @@ point at both.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -177,13 +177,26 @@ def flatten(
     return flat
 
 
-def join(trees: Sequence[Trees]) -> Trees:
-    """Return the trees of several in one."""
-    starts = np.cumsum([0, *(len(part.feature) for part in trees[:-1])])
-    return Trees(
-        np.concatenate([part.roots + start for part, start in zip(trees, starts, strict=True)]),
-        *(
-            np.concatenate([getattr(part, name) for part in trees])
-            for name in ("feature", "threshold", "child")
-        ),
+def join(trees: list[Trees]) -> Trees:
+    """Return the trees of several in one.
+
+    Args:
+        trees: What to join, at least one. The list is emptied on the way: large trees need not be
+            in memory twice.
+    """
+    nodes = sum(len(part.feature) for part in trees)
+    joined = Trees(
+        np.empty(sum(map(len, trees)), dtype=np.int64),
+        np.empty(nodes, dtype=np.int32),
+        np.empty(nodes, dtype=np.float32),
+        np.empty(nodes, dtype=np.int32),
     )
+    trees.reverse()
+    tree = node = 0
+    while trees:
+        part = trees.pop()
+        joined.roots[tree : tree + len(part)] = part.roots + node
+        for name in ("feature", "threshold", "child"):
+            getattr(joined, name)[node : node + len(part.feature)] = getattr(part, name)
+        tree, node = tree + len(part), node + len(part.feature)
+    return joined

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from archgym_py.errors import ProxyFileError
+from archgym_py.errors import ConfigError, ProxyFileError
 from archgym_py.simulators.proxies.mlp_ensemble import MLPEnsemble
 
 
@@ -57,7 +57,7 @@ def test_more_updates_fit_better() -> None:
     assert errors[1] < 0.5 * errors[0]
 
 
-def test_shapes_and_scales_of_a_file_are_checked() -> None:
+def test_shapes_of_a_file_are_checked() -> None:
     model = small()
     rng = np.random.default_rng(2)
     model.fit(rng.random((20, 3), dtype=np.float32), rng.normal(size=(20, 2)))
@@ -66,7 +66,23 @@ def test_shapes_and_scales_of_a_file_are_checked() -> None:
         other = {**settings, "hyperparameters": {**settings["hyperparameters"], **change}}
         with pytest.raises(ProxyFileError, match="layer_"):
             MLPEnsemble.restore(tensors, other)
-    scale = tensors["scale"].copy()
-    scale[1] = 0.0
-    with pytest.raises(ProxyFileError, match="must be positive"):
-        MLPEnsemble.restore({**tensors, "scale": scale}, settings)
+
+
+def test_features_that_never_varied_are_left_alone() -> None:
+    rng = np.random.default_rng(3)
+    features = rng.random((50, 3), dtype=np.float32)
+    features[:, 1] = np.float32(0.1)
+    model = small()
+    model.fit(features, np.sin(features[:, :1]).astype(np.float64))
+    expected = model.predict(features).mean
+    features[:, 1] = 7.0
+    np.testing.assert_array_equal(model.predict(features).mean, expected)
+
+
+def test_training_that_diverges_is_an_error() -> None:
+    rng = np.random.default_rng(4)
+    features = rng.random((20, 2), dtype=np.float32)
+    model = small(updates=30)
+    targets = features[:, :1].astype(np.float64) * 1e38  # the loss is infinite, its slope NaN
+    with pytest.raises(ConfigError, match="Lower learning_rate"):
+        model.fit(features, targets)

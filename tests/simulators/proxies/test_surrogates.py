@@ -136,6 +136,8 @@ def test_features_that_never_vary_do_no_harm(name: str) -> None:
 def test_a_restored_model_predicts_the_same(name: str, fitted: dict[str, Surrogate]) -> None:
     tensors, state = fitted[name].state()
     copies = {key: array.copy() for key, array in tensors.items()}
+    for array in copies.values():
+        array.setflags(write=False)  # as arrays over the bytes of a file are
     restored = type(fitted[name]).restore(copies, json.loads(json.dumps(state)))
     features = examples(300, seed=3)[0]
     same(restored.predict(features), fitted[name].predict(features))
@@ -211,8 +213,11 @@ def test_the_layout_of_arrays_does_not_matter(name: str, fitted: dict[str, Surro
 def test_progress_is_told_to_the_end(name: str) -> None:
     calls: list[tuple[int, int]] = []
     new(name).fit(*examples(40), progress=lambda done, total: calls.append((done, total)))
-    total = calls[0][1]
-    assert calls == [(done, total) for done in range(1, total + 1)]
+    assert calls[-1][0] == calls[-1][1] >= 1
+    assert {total for _, total in calls} == {calls[-1][1]}
+    assert [done for done, _ in calls] == sorted(done for done, _ in calls)
+    if name in ("random_forest", "gradient_boosting"):
+        assert len(calls) == calls[-1][1]
 
 
 def global_state() -> str:
@@ -399,8 +404,9 @@ def test_an_ensemble_has_a_mean_and_a_spread() -> None:
     same(Prediction.of_members(opinions[:, :1]), Prediction(*(a[:1] for a in prediction)))
 
 
-def test_arrays_of_a_file_are_made_contiguous() -> None:
-    array = np.arange(12.0).reshape(3, 4).T
+def test_arrays_of_a_file_get_the_layout_that_kernels_take() -> None:
+    unaligned = np.frombuffer(b"x" + np.arange(12.0).tobytes(), np.float64, offset=1)
+    array = unaligned.reshape(3, 4).T
     checked = check_tensors({"a": array}, {"a": (np.float64, (4, None))})["a"]
-    assert checked.flags.c_contiguous
+    assert checked.flags.carray
     np.testing.assert_array_equal(checked, array)
