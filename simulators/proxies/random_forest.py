@@ -51,7 +51,7 @@ class RandomForest(Surrogate):
     doc: ClassVar[str] = "mean and spread of regression trees"
     hyperparameters: ClassVar[ParameterSpace] = ParameterSpace(
         (
-            Integer("trees", 1, 1000, default=30, doc="trees of each forest"),
+            Integer("trees", 1, 1000, default=20, doc="trees of each forest"),
             Real("max_features", 0.05, 1.0, default=0.75, doc="share of features a split may use"),
             Integer("min_samples_leaf", 1, 1000, default=1, doc="fewest examples in a leaf"),
             Integer("max_rows", 100, 10_000_000, default=100_000, doc="most examples of a tree"),
