@@ -483,7 +483,7 @@ def test_the_shipped_sweep_is_of_all_agents_on_problems_with_an_optimum() -> Non
     assert args.agents == tuple(agent for agent in AGENTS.names() if agent != "external")
     assert (args.budget, args.seeds, args.out) == (10_000, 5, Path("runs/sample_budget"))
     planned = load_preset(TABLE).runs()
-    assert len(planned) == 17 * 4 * 5
+    assert len(planned) == 18 * 4 * 5
     assert {one.label for one in planned} == {"default"}
     problems = {one.problem: one.run for one in planned}
     assert len(problems) == 4
