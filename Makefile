@@ -47,9 +47,10 @@ check: lint test ## everything that continuous integration runs
 lottery: $(FULL) ## the hyperparameter lottery on two workloads, with a report (some minutes)
 	$(BIN)/archgym experiment lottery
 
-bench: $(FULL) ## measure the simulator's and the environment's speed
+bench: $(FULL) ## measure the speed of simulators, environments, sweeps and proxies
 	$(BIN)/python -m archgym_py.experiments.bench
 	$(BIN)/python -m archgym_py.experiments.bench_sweep
+	$(BIN)/python -m archgym_py.experiments.bench_proxy
 
 coverage: $(FULL) ## run the tests and list the lines that they miss
 	$(BIN)/python -m pytest -q -n auto --cov
