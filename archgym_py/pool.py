@@ -55,6 +55,9 @@ _POLL_S = 0.5
 _RESTARTS = 100
 """How often a worker whose process died is started again. A run that kills takes up to three."""
 
+_CONNECTIONS = 3
+"""How often a client tries to connect to a cluster whose server for it dies."""
+
 _PATIENCE_S = 10.0
 """Time that workers have to write down what they sampled, once they were told to stop."""
 
@@ -198,15 +201,29 @@ def _ray(jobs: int | None, address: str | None) -> Iterator[Any]:
         else:
             _check_reachable(address)
             options = {"address": address, "runtime_env": {"env_vars": _ONE_THREAD}}
-        try:
-            ray.init(log_to_driver=False, logging_level="ERROR", **options)
-        except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-            where = "on this machine" if address is None else f"at {address}"
-            raise PoolError(f"Ray cannot be used {where}: {error}") from error
+        _connect(ray, options)
         try:
             yield ray
         finally:
             ray.shutdown()
+
+
+def _connect(ray: Any, options: Mapping[str, Any]) -> None:
+    """Call `ray.init`, again for a client whose server died while it was started.
+
+    The head of a cluster forks a server for each client, which dies now and then before it serves
+    (https://github.com/ray-project/ray/issues/63202). Nothing was done by then.
+    """
+    address = options["address"]
+    for left in reversed(range(_CONNECTIONS)):
+        try:
+            ray.init(log_to_driver=False, logging_level="ERROR", **options)
+            return
+        except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+            died = address.startswith("ray://") and isinstance(error, ConnectionAbortedError)
+            if not (died and left):
+                where = "on this machine" if address == "local" else f"at {address}"
+                raise PoolError(f"Ray cannot be used {where}: {error}") from error
 
 
 def _check_reachable(address: str) -> None:

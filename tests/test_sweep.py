@@ -289,3 +289,29 @@ def test_an_address_without_a_cluster(tmp_path: Path, capsys: pytest.CaptureFixt
     code = main(["sweep", str(tmp_path / "sweep.yaml"), "--address", address])
     assert code == 2
     assert f"Ray cannot be used at {address}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("deaths", "error"), [(0, ""), (2, ""), (3, "died"), (1, "no version")])
+def test_a_client_whose_server_dies_connects_again(
+    deaths: int, error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Servers of Ray's clients die now and then while the head of a cluster forks them."""
+    ray = pytest.importorskip("ray")
+    calls = []
+
+    def init(**options: Any) -> None:
+        calls.append(options["address"])
+        if len(calls) <= deaths:
+            if error == "no version":
+                raise RuntimeError(error)
+            raise ConnectionAbortedError("died")
+        raise ValueError("connected")
+
+    small = config(tmp_path, seeds=1)
+    monkeypatch.setattr(ray, "init", init)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"ray://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(PoolError, match=f"Ray cannot be used at {address}: ") as caught:
+            sweep(small, address=address, progress=False)
+    assert str(caught.value).endswith(error or "connected")
+    assert calls == [address] * (1 if error == "no version" else min(deaths + 1, 3))
