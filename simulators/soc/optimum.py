@@ -132,20 +132,21 @@ class _Ticks:
         denominators = {_denominator(value) for value in values}
         scale = min(math.lcm(*denominators), _HORIZON_TICKS)  # a float can hold it
         if scale * serial <= _HORIZON_TICKS and all(_is_whole(scale * value) for value in values):
-            self.per_us, self._rounding = float(scale), 0.0
+            self._unit_us, self._per_unit, self._rounding = 1.0, scale, 0
         else:  # rounding lengthens every task and transfer by up to half a tick
-            self.per_us = _HORIZON_TICKS / serial
-            self._rounding = float(problem.n_tasks + len(problem.edges))
-        self.horizon = math.ceil(horizon * self.per_us + self._rounding)
+            self._unit_us, self._per_unit = serial, _HORIZON_TICKS
+            self._rounding = problem.n_tasks + len(problem.edges)
+        self.horizon = math.ceil(horizon / self._unit_us * self._per_unit + self._rounding)
 
     def of(self, us: float) -> int:
         """Return a time in ticks."""
-        return round(us * self.per_us)
+        # In this order: a tick of the shortest times is too short for a float.
+        return round(us / self._unit_us * self._per_unit)
 
     def lower_bound(self, ticks: float) -> float:
         """Return a bound of the solver's in µs, lower by what rounding may have added."""
         whole = max(0.0, math.ceil(ticks - 1e-6) - self._rounding)
-        return whole / self.per_us
+        return whole / self._per_unit * self._unit_us
 
 
 def _denominator(value: float) -> int:
@@ -153,7 +154,7 @@ def _denominator(value: float) -> int:
 
 
 def _is_whole(value: float) -> bool:
-    return math.isclose(value, round(value), rel_tol=1e-12, abs_tol=1e-9)
+    return math.isclose(value, round(value), rel_tol=1e-12)  # a tiny one is not 0
 
 
 def _model(

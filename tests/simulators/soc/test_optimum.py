@@ -81,6 +81,9 @@ def _rounding(problem: StaticProblem) -> float:
         np.array([[0.5, 0.5], [1000.0, 0.5]]),
     )
 )
+# The shortest times that there are.
+@example(StaticProblem(np.array([[2.0e-311]]), (), np.array([[0.5]])))
+@example(StaticProblem(np.array([[1e-10], [3e-11]]), (Edge(0, 1, 1e-9),), np.array([[0.5]])))
 def test_no_schedule_is_better(problem: StaticProblem) -> None:
     best = optimum(problem)
     best.schedule.validate(problem)
