@@ -12,6 +12,7 @@ from archgym_py.agent import AskTellAgent, Scores, sample_feasible, take_new
 from archgym_py.agents.genetic import Genetic
 from archgym_py.errors import require
 from archgym_py.evaluator import Trial
+from archgym_py.features import FeatureMap
 from archgym_py.registry import PROXIES
 from archgym_py.simulator import Status
 from archgym_py.space import Design, DesignBatch, Integer, ParameterSpace, Real, Value
@@ -88,10 +89,6 @@ class SurrogateAssisted(AskTellAgent):
     def __init__(self, space: ParameterSpace, *, seed: int, **hyperparameters: Value) -> None:
         super().__init__(space, seed=seed, **hyperparameters)
         require("sklearn.tree", extra="proxy")  # now, and not after the initial designs
-        # It reads tables of logs too and imports a library for them: not to be done for a list of
-        # agents.
-        from archgym_py.features import FeatureMap
-
         self._features = FeatureMap(space, ())
         self._proposed = space.batch(np.empty((0, len(space.parameters))))
         self._seen: set[bytes] = set()

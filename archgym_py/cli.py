@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import archgym_py
+from archgym_py.command_line import add_campaign_options, add_command, count
 from archgym_py.config import RunConfig, parse_settings
 from archgym_py.errors import AgentError, ArchGymError, ConfigError, PoolError
 from archgym_py.files import write_text
@@ -440,13 +441,6 @@ def _experiment(args: argparse.Namespace) -> int:
         raise
 
 
-def _count(text: str) -> int:
-    """Parse a number of things."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
-    return int(text)
-
-
 def _parser(wanted: str) -> argparse.ArgumentParser:
     """Build the parser of the command line.
 
@@ -463,17 +457,9 @@ def _parser(wanted: str) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(
-        name: str, handler: Callable[[argparse.Namespace], int], help_text: str, epilog: str
+        name: str, handler: Callable[[argparse.Namespace], int], help_text: str, examples: str
     ) -> argparse.ArgumentParser:
-        command = commands.add_parser(
-            name,
-            help=help_text,
-            description=f"{help_text[0].upper()}{help_text[1:]}.",
-            epilog=f"examples:\n{epilog}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        command.set_defaults(handler=handler)
-        return command
+        return add_command(commands, name, help_text, examples, handler=handler)
 
     def add_set(command: argparse.ArgumentParser, flag: str, what: str) -> None:
         command.add_argument(
@@ -496,7 +482,7 @@ def _parser(wanted: str) -> argparse.ArgumentParser:
     add_set(command, "--set", "argument of the environment")
     command.add_argument("--agent", metavar="NAME", help="agent; see archgym list agents")
     add_set(command, "--hp", "hyperparameter of the agent; see archgym list agents --verbose")
-    command.add_argument("--budget", metavar="N", type=_count, help="number of samples")
+    command.add_argument("--budget", metavar="N", type=count, help="number of samples")
     command.add_argument("--seed", metavar="S", type=int, help="seed of the run (default: 0)")
     command.add_argument("--out", metavar="DIR", help="folder of the logs (default: runs)")
     command.add_argument(
@@ -509,7 +495,7 @@ def _parser(wanted: str) -> argparse.ArgumentParser:
     command.add_argument(
         "--flush-rows",
         metavar="N",
-        type=_count,
+        type=count,
         default=1000,
         help="write the log every N samples (default: %(default)s)",
     )
@@ -538,7 +524,7 @@ def _parser(wanted: str) -> argparse.ArgumentParser:
     )
     command.add_argument("dir", metavar="DIR", help="folder of runs, or of a run")
     command.add_argument(
-        "--limit", metavar="N", type=_count, help="samples of each run (default: all)"
+        "--limit", metavar="N", type=count, help="samples of each run (default: all)"
     )
 
     command = add(
@@ -611,33 +597,12 @@ def _parser(wanted: str) -> argparse.ArgumentParser:
         _EXAMPLES["sweep"],
     )
     command.add_argument("config", metavar="CONFIG", help="YAML file of the sweep")
-    command.add_argument(
-        "--resume", action="store_true", help="continue the sweep if it was begun before"
-    )
-    command.add_argument(
-        "--out", metavar="DIR", type=Path, help="folder of the sweep, in place of the file's"
-    )
-    command.add_argument(
-        "--share",
-        metavar="P",
-        type=float,
-        default=1.0,
-        help="make this part of the runs only, such as 0.01; a larger one with --resume adds to it",
-    )
-    command.add_argument(
-        "--jobs", metavar="N", type=_count, help="worker processes (default: one for each core)"
-    )
+    add_campaign_options(command, "sweep")
     command.add_argument(
         "--address",
         metavar="ADDRESS",
         help="a running Ray cluster that shares the folder: HOST:PORT, ray://HOST:PORT or auto "
         "(default: start Ray on this machine)",
-    )
-    command.add_argument(
-        "--max-failures",
-        metavar="N",
-        type=int,
-        help="stop when more than N runs have failed (default: never)",
     )
 
     command = add(

@@ -61,11 +61,10 @@ than random.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -74,8 +73,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from archgym_py.checks import check_keys, integer, made, number, require_type
-from archgym_py.config import RunConfig, canonical_json, dump_yaml, load_yaml, plain
+from archgym_py.checks import integer, number, require_type
+from archgym_py.command_line import add_campaign_options
+from archgym_py.config import RunConfig, canonical_json, dump_yaml, identity, plain
 from archgym_py.environment import problem_arguments
 from archgym_py.errors import ConfigError, did_you_mean
 from archgym_py.files import locked, write_text
@@ -86,10 +86,20 @@ from archgym_py.runner import read_state
 from archgym_py.simulator import Status
 from archgym_py.summary import align
 from archgym_py.sweep import sample_of
-from archgym_py.sweep_config import SEED_STRIDE, PlannedRun, SweepAgent, SweepEnv, problem_name
+from archgym_py.sweep_config import (
+    SEED_STRIDE,
+    PlannedRun,
+    SweepAgent,
+    SweepEnv,
+    entries_of,
+    problem_name,
+    read_campaign,
+    refuse_another,
+)
 
 __all__ = [
     "CONFIG_NAME",
+    "EXAMPLES",
     "PRESETS",
     "RESULT_NAME",
     "Collection",
@@ -113,6 +123,14 @@ RESULT_NAME = "collection.json"
 
 PRESETS = ("arvr", "dnn", "dram", "soc", "systolic", "toy")
 """Collections that come with the library, files of `configs/collections`."""
+
+EXAMPLES = """\
+  archgym dataset collect toy
+  archgym dataset collect dram --out data/dram --jobs 8
+  archgym dataset collect configs/collections/soc.yaml --resume
+
+The form of CONFIG, and the score that is printed, are described in archgym_py/collect.py."""
+"""How `archgym dataset collect` is called."""
 
 _RANDOM = "random_search"
 _MAX_INTEGER = 2**63 - 1  # logs hold signed 64-bit integers
@@ -243,8 +261,8 @@ class CollectionConfig:
         if not self.name.strip() or not str(self.out):
             raise ConfigError("name and out must not be empty.")
         values = {
-            "envs": _some("envs", self.envs, SweepEnv),
-            "members": _some("members", self.members, CollectionMember),
+            "envs": entries_of("envs", self.envs, SweepEnv),
+            "members": entries_of("members", self.members, CollectionMember),
             "budget": integer("budget", self.budget, 1, _MAX_INTEGER),
             "seeds": integer("seeds", self.seeds, 1, SEED_STRIDE),
             "out": Path(self.out),
@@ -304,9 +322,7 @@ class CollectionConfig:
     @property
     def collection_id(self) -> str:
         """Twelve hexadecimal digits that stand for everything but `out`."""
-        identity = self.to_mapping()
-        del identity["out"]
-        return hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:12]
+        return identity(self.to_mapping(), without=("out",))
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> CollectionConfig:
@@ -320,23 +336,15 @@ class CollectionConfig:
                 value; the message names the file and the entry, or the line.
             UnknownNameError: If there is no such agent.
         """
-        content = load_yaml(path)
-        known = [entry.name for entry in fields(cls)]
-        check_keys(content, known, ("name", "envs", "members", "budget"), str(path))
-        values = dict(content)
-        for name, kind, required in (
-            ("envs", SweepEnv, ("env",)),
-            ("members", CollectionMember, ("quality", "agent", "share")),
-        ):
-            if not isinstance(values[name], list):
-                raise ConfigError(f"{path}: {name} must be a list, got {values[name]!r}.")
-            entries = []
-            for place, entry in enumerate(values[name], 1):
-                where = f"{path}: {name}, entry {place}"
-                check_keys(entry, [of.name for of in fields(kind)], required, where)
-                entries.append(made(where, kind, **entry))
-            values[name] = tuple(entries)
-        return made(str(path), cls, **values)
+        return read_campaign(
+            cls,
+            path,
+            required=("name", "envs", "members", "budget"),
+            entries={
+                "envs": (SweepEnv, ("env",)),
+                "members": (CollectionMember, ("quality", "agent", "share")),
+            },
+        )
 
     def to_yaml(self, path: str | Path) -> None:
         """Write the collection to a file from which `from_yaml` reads an equal one.
@@ -535,7 +543,13 @@ def collect(
     with locked(folder, "this collection"):
         saved = folder / CONFIG_NAME
         if saved.exists():
-            _check_same(CollectionConfig.from_yaml(saved), config, resume=resume)
+            earlier = CollectionConfig.from_yaml(saved)
+            refuse_another(
+                "collection",
+                same=earlier.collection_id == config.collection_id,
+                resume=resume,
+                file=saved,
+            )
         logs = _logs(folder)
         _check_logs(logs, config, everything, described)
         config.to_yaml(saved)
@@ -571,46 +585,17 @@ def collect(
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `archgym dataset collect`, with examples.
+    """Declare the arguments of `archgym dataset collect`.
 
     Args:
         parser: The parser of the command.
     """
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = """\
-examples:
-  archgym dataset collect toy
-  archgym dataset collect dram --out data/dram --jobs 8
-  archgym dataset collect configs/collections/soc.yaml --resume
-
-The form of CONFIG, and the score that is printed, are described in archgym_py/collect.py."""
     parser.add_argument(
         "config",
         metavar="CONFIG",
         help=f"YAML file of the collection, or the name of a preset: {', '.join(PRESETS)}",
     )
-    parser.add_argument(
-        "--out", metavar="DIR", type=Path, help="folder of the collection, in place of the file's"
-    )
-    parser.add_argument(
-        "--resume", action="store_true", help="continue the collection if it was begun before"
-    )
-    parser.add_argument(
-        "--share",
-        metavar="P",
-        type=float,
-        default=1.0,
-        help="make this part of the runs only, such as 0.1; a larger one with --resume adds to it",
-    )
-    parser.add_argument(
-        "--jobs", metavar="N", type=_count, help="worker processes (default: one for each core)"
-    )
-    parser.add_argument(
-        "--max-failures",
-        metavar="N",
-        type=int,
-        help="stop when more than N runs have failed (default: never)",
-    )
+    add_campaign_options(parser, "collection")
 
 
 def command(args: argparse.Namespace, write: Callable[[str], object]) -> int:
@@ -668,20 +653,6 @@ def _is_finished(run: RunConfig, logs: Mapping[str, _Log]) -> bool:
         return False
     state = read_state(log.folder)
     return state is not None and state.state == "finished"
-
-
-def _check_same(saved: CollectionConfig, config: CollectionConfig, *, resume: bool) -> None:
-    """Refuse a folder of another collection, or of this one where nobody asked to continue."""
-    if saved.collection_id != config.collection_id:
-        raise ConfigError(
-            f"{config.out}: holds another collection, or this one before it was changed. Choose "
-            f"another folder; the collection that is there is described in {CONFIG_NAME}."
-        )
-    if not resume:
-        raise ConfigError(
-            f"{config.out}: this collection was begun already. Continue or read it with --resume, "
-            "or choose another folder."
-        )
 
 
 def _check_logs(
@@ -851,26 +822,9 @@ def _percent(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} %" if whole else "-"
 
 
-def _some(name: str, values: Any, kind: type) -> tuple[Any, ...]:
-    if (
-        not isinstance(values, list | tuple)
-        or not values
-        or not all(isinstance(entry, kind) for entry in values)
-    ):
-        raise ConfigError(f"{name} must be one or more of {kind.__name__}, got {values!r}.")
-    return tuple(values)
-
-
 def _refuse_twice(name: str, entries: Sequence[tuple[str, str]]) -> None:
     for place, entry in enumerate(entries):
         if entry in entries[:place]:
             raise ConfigError(
                 f"{name}: {entry[0]} with {entry[1]} occurs twice. Remove one of the two."
             )
-
-
-def _count(text: str) -> int:
-    """Parse a number of things."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
-    return int(text)

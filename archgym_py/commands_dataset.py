@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from archgym_py import collect
+from archgym_py.command_line import add_command
 from archgym_py.dataset import SampleDataset, problem_of
 from archgym_py.dataset_files import export_hugging_face, merge
 from archgym_py.dataset_minari import export_minari
@@ -33,23 +34,20 @@ _FORMATS = ("csv", "jsonl", "hugging-face", "minari")
 _SHOWN = 50  # mismatches that are printed
 
 _EXAMPLES = {
+    "collect": collect.EXAMPLES,
     "summary": """\
-examples:
   archgym dataset summary runs
   archgym dataset summary runs/dram runs/more --where workload=cloud --format json""",
     "validate": """\
-examples:
   archgym dataset validate runs
   archgym dataset validate runs --samples 10000 --where agent=genetic
 
 The exit code is 1 if a value differs.""",
     "merge": """\
-examples:
   archgym dataset merge runs/here runs/there --out runs/all
 
 The same command goes on after an interruption.""",
     "export": """\
-examples:
   archgym dataset export runs --to csv --out samples.csv
   archgym dataset export runs --to hugging-face --out hub/dram --name "DRAM controllers"
   archgym dataset export runs --to minari --where workload=cloud --where quality=tuned \\
@@ -68,15 +66,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     def add(
         name: str, action: Callable[[argparse.Namespace, Write], int], text: str
     ) -> argparse.ArgumentParser:
-        command: argparse.ArgumentParser = commands.add_parser(
-            name,
-            help=text,
-            description=f"{text[0].upper()}{text[1:]}.",
-            epilog=_EXAMPLES.get(name),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        command.set_defaults(action=action)
-        return command
+        return add_command(commands, name, text, _EXAMPLES[name], action=action)
 
     command = add("collect", collect.command, "collect samples of mixed quality by many agents")
     collect.add_arguments(command)

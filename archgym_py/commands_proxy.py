@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from archgym_py.command_line import add_command
 from archgym_py.config import parse_settings
 from archgym_py.dataset import SampleDataset
 from archgym_py.files import write_text
@@ -30,17 +31,15 @@ Write = Callable[[str], object]
 
 _EXAMPLES = {
     "fit": """\
-examples:
   archgym proxy fit runs/dram --out dram.safetensors
   archgym proxy fit runs/dram --out dram.safetensors --model gradient_boosting \\
       --target total_time_ns --target energy_pj --samples 20000 --seed 1
   archgym run --env ArchGym/DRAMController-v0 --set simulator=proxy:dram.safetensors \\
       --agent genetic --budget 10000""",
     "evaluate": """\
-examples:
-  archgym proxy evaluate dram.safetensors runs/dram""",
+  archgym proxy evaluate dram.safetensors runs/dram
+  archgym proxy evaluate dram.safetensors runs/dram --shots 512""",
     "card": """\
-examples:
   archgym proxy card dram.safetensors
   archgym proxy card dram.safetensors --out dram.md""",
 }
@@ -54,16 +53,10 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     """
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(name: str, action: Callable[[argparse.Namespace, Write], int], text: str) -> Any:
-        command = commands.add_parser(
-            name,
-            help=text,
-            description=f"{text[0].upper()}{text[1:]}.",
-            epilog=_EXAMPLES[name],
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        command.set_defaults(action=action)
-        return command
+    def add(
+        name: str, action: Callable[[argparse.Namespace, Write], int], text: str
+    ) -> argparse.ArgumentParser:
+        return add_command(commands, name, text, _EXAMPLES[name], action=action)
 
     command = add("fit", _fit, "fit a model of the metrics on logged samples")
     command.add_argument("dirs", metavar="DIR", nargs="+", type=Path, help="folders of runs")
@@ -91,7 +84,10 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
         help="metric to predict; may be repeated (default: all)",
     )
     command.add_argument(
-        "--samples", metavar="N", type=int, help="largest number of training samples (default: all)"
+        "--samples",
+        metavar="N",
+        type=int,
+        help="largest number of training samples (default: all)",
     )
     command.add_argument(
         "--holdout",
@@ -119,6 +115,13 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         help="folders of the runs that it was fitted on",
+    )
+    command.add_argument(
+        "--shots",
+        metavar="N",
+        type=int,
+        default=0,
+        help="judge on each workload also after a fit on N samples of it (default: not)",
     )
     command.add_argument(
         "--skip-damaged", action="store_true", help="leave damaged files out, with a warning"
@@ -156,7 +159,7 @@ def _fit(args: argparse.Namespace, write: Write) -> int:
 def _evaluate(args: argparse.Namespace, write: Write) -> int:
     dataset = SampleDataset(*args.dirs, skip_damaged=args.skip_damaged)
     with _progress() as progress:
-        found = evaluate_proxy(args.file, dataset, progress=progress)
+        found = evaluate_proxy(args.file, dataset, shots=args.shots, progress=progress)
     path = write_evaluation(args.file, read_header(args.file).digest, found)
     write("\n\n".join(map(_section, found)))
     write(f"\nfigures: {path}; `archgym proxy card` shows them")

@@ -240,6 +240,20 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
+def identity(values: Mapping[str, Any], *, without: Sequence[str]) -> str:
+    """Return twelve hexadecimal digits that stand for a configuration.
+
+    Args:
+        values: The configuration, as plain data.
+        without: Keys that are no part of its identity.
+
+    Returns:
+        The beginning of a SHA-256.
+    """
+    kept = {name: value for name, value in values.items() if name not in without}
+    return hashlib.sha256(canonical_json(kept).encode()).hexdigest()[:12]
+
+
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise ConfigError(f"{name} must be a name, got {value!r}.")
@@ -326,9 +340,7 @@ class RunConfig:
     @property
     def run_id(self) -> str:
         """Twelve hexadecimal digits that stand for everything but `quality` and `out`."""
-        identity = self.to_mapping()
-        del identity["out"], identity["quality"]
-        return hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:12]
+        return identity(self.to_mapping(), without=("out", "quality"))
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the fields as plain data, ready for YAML or JSON."""

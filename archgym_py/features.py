@@ -16,16 +16,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from archgym_py.errors import ActionError, ConfigError, DesignError, did_you_mean
 from archgym_py.parameters import Choice
 from archgym_py.space import Parameter, ParameterSpace
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["FeatureMap"]
 
@@ -263,13 +264,16 @@ class _Column:
         Raises:
             DesignError: If a value is missing or not legal.
         """
+        # Every environment imports this module, for proxies that need no tables.
+        from pyarrow import compute, types
+
         if column.null_count:
-            row = pc.index(pc.is_null(column), True).as_py()
+            row = compute.index(compute.is_null(column), True).as_py()
             raise DesignError(
                 f"parameter {self.parameter.name!r} has no value in row {row} of the table. Leave "
                 f"such rows out."
             )
-        if pa.types.is_dictionary(column.type):
+        if types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)  # chunks may differ in their dictionaries
         encoded = column.combine_chunks().dictionary_encode()
         codes = self.codes(encoded.dictionary.to_pylist())

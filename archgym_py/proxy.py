@@ -28,6 +28,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -50,6 +51,7 @@ __all__ = [
     "FORMAT_VERSION",
     "Forecast",
     "KnownProblem",
+    "Progress",
     "Proxy",
     "ProxyHeader",
     "Target",
@@ -143,6 +145,24 @@ class TrainingSet:
             keys=self.keys[rows],
             ok=self.ok[rows],
             values=self.values[rows],
+        )
+
+    @staticmethod
+    def joined(sets: Sequence[TrainingSet]) -> TrainingSet:
+        """Return the samples of several sets, one set after another.
+
+        Args:
+            sets: Samples of the same space, with the same metrics and problems in the same order.
+        """
+        first, sources = sets[0], [source for samples in sets for source in samples.sources]
+        return replace(
+            first,
+            features=np.concatenate([samples.features for samples in sets]),
+            problem=np.concatenate([samples.problem for samples in sets]),
+            keys=np.concatenate([samples.keys for samples in sets]),
+            ok=np.concatenate([samples.ok for samples in sets]),
+            values=np.concatenate([samples.values for samples in sets]),
+            sources=tuple({canonical_json(source): source for source in sources}.values()),
         )
 
     def draw(self, count: int, *, seed: int) -> TrainingSet:
@@ -512,15 +532,16 @@ def fit_proxy(
 
 
 def model_version(version: str) -> str:
-    """Return the version of a simulator's model without the digest of its workload.
+    """Return the version of a simulator's model without digests.
 
-    Simulators write "<model>+<digest>"; the digest is part of the problem.
+    Simulators write "<model>+<digest>" with that of their workload, which is part of the problem;
+    a proxy appends "/<digest>" with its own.
 
     Examples:
-        >>> model_version("3+0a1b2c")
-        '3'
+        >>> model_version("3+0a1b2c"), model_version("3/77ff")
+        ('3', '3')
     """
-    return version.partition("+")[0]
+    return re.split("[+/]", version, maxsplit=1)[0]
 
 
 def space_signature(space: ParameterSpace) -> list[dict[str, Any]]:
@@ -704,9 +725,7 @@ def load_proxy(path: str | Path, space: ParameterSpace) -> Proxy:
         if "feasibility_settings" in about:
             feasibility = restore("random_forest", _FEASIBILITY, "feasibility_settings")
         return Proxy(header, space, model, feasibility)
-    except UnknownNameError as error:
-        raise ProxyFileError(f"{path}: {error}") from error
-    except ProxyFileError as error:
+    except (ProxyFileError, UnknownNameError) as error:
         raise ProxyFileError(f"{path}: {error}") from error
 
 

@@ -1,24 +1,27 @@
 """Evaluations of a proxy on what it has not seen: designs, workloads and a region of the space.
 
 Held-out designs are judged with the proxy itself. For a held-out workload and a held-out region the
-same model is fitted again without them, on as many samples as the proxy was.
+same model is fitted again without them, on as many samples as the proxy was. A workload of a kind
+that the others do not show cannot be predicted from them; how far a few samples of it lead is
+judged too where it is asked for.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from archgym_py.checks import integer
 from archgym_py.dataset import SampleDataset
 from archgym_py.errors import ConfigError, ProxyFileError
 from archgym_py.files import write_text
 from archgym_py.log import DatasetError
-from archgym_py.proxy import Proxy, ProxyHeader, TrainingSet, fit_proxy, load_proxy
+from archgym_py.proxy import Progress, Proxy, ProxyHeader, TrainingSet, fit_proxy, load_proxy
 from archgym_py.proxy_quality import Quality, judge
 from archgym_py.space import Value
 from archgym_py.training import training_set
@@ -33,8 +36,6 @@ __all__ = [
 ]
 
 _MOST_JUDGED = 50_000  # samples; more would not change the digits that are shown
-
-Progress = Callable[[str, int, int], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,8 @@ def fit_and_judge(
             f"holdout is the share of designs that a proxy is judged by, above 0 and below 1, got "
             f"{holdout}. Try 0.2."
         )
+    if samples is not None:
+        integer("samples", samples, 1, 2**63 - 1)
     seen, unseen = dataset.split([1.0 - holdout, holdout], seed=seed)
     training = training_set(seen)
     training = training.only(metrics) if metrics else training
@@ -118,13 +121,19 @@ def fit_and_judge(
 
 
 def evaluate_proxy(
-    path: str | Path, dataset: SampleDataset, *, progress: Progress | None = None
+    path: str | Path,
+    dataset: SampleDataset,
+    *,
+    shots: int = 0,
+    progress: Progress | None = None,
 ) -> list[HeldOut]:
     """Judge a saved proxy on held-out designs, workloads and a region.
 
     Args:
         path: File of the proxy.
         dataset: Runs of its space and simulator, such as those that it was fitted on.
+        shots: Judge on each held-out workload a second time, after a fit on as many samples of
+            which this many are the workload's; 0 for no second time.
         progress: Called while models are fitted.
 
     Returns:
@@ -132,9 +141,11 @@ def evaluate_proxy(
         the space that `SampleDataset.corner` chooses.
 
     Raises:
+        ConfigError: If `shots` is negative or leaves no sample of a workload to judge by.
         ProxyFileError: If the file cannot be read or is for another space.
         DatasetError: If the samples cannot be learned from, or none is held out.
     """
+    integer("shots", shots, 0, 2**63 - 1)
     everything = training_set(dataset)
     proxy = load_proxy(path, everything.space)
     header = proxy.header
@@ -150,29 +161,41 @@ def evaluate_proxy(
     what = f"{holdout:.0%} of the designs"
     found.append(HeldOut("designs", what, rows, judge(proxy, judged)))
 
-    def again(training: TrainingSet, what: str) -> tuple[Proxy, int]:
-        training = training.draw(rows, seed=seed)
-        fitted = fit_proxy(
+    def again(training: TrainingSet, what: str) -> Proxy:
+        return fit_proxy(
             training,
             model=header.model,
             hyperparameters=notes["hyperparameters"],
             seed=seed,
             progress=lambda step, i, n: progress and progress(f"{step} without {what}", i, n),
         )
-        return fitted, len(training)
 
     for number, problem in enumerate(everything.problems if len(everything.problems) > 1 else ()):
-        theirs = everything.problem == number
-        fitted, count = again(everything.take(~theirs), problem.name)
-        judged = _judged(everything.take(theirs), seed)
-        found.append(HeldOut("workload", problem.name, count, judge(fitted, judged)))
+        mine = everything.problem == number
+        others, theirs = everything.take(~mine), everything.take(mine)
+        training = others.draw(rows, seed=seed)
+        qualities = judge(again(training, problem.name), _judged(theirs, seed))
+        found.append(HeldOut("workload", problem.name, len(training), qualities))
+        if shots:
+            few = theirs.draw(shots, seed=seed)
+            rest = theirs.take(~np.isin(theirs.keys, few.keys))
+            if not len(rest):
+                raise ConfigError(
+                    f"shots must leave samples of {problem.name} to judge by; there are "
+                    f"{len(theirs)}, got {shots}. Choose fewer."
+                )
+            most = max(rows - len(few), 0)
+            training = TrainingSet.joined([others.draw(most, seed=seed), few])
+            what = f"{problem.name} but for {len(few)} samples"
+            qualities = judge(again(training, what), _judged(rest, seed))
+            found.append(HeldOut("workload", what, len(training), qualities))
 
     region = dataset.corner()
     outside, inside = dataset.split_region(region)
     what = ", ".join(f"{name} in {_listed(values)}" for name, values in region.items())
-    fitted, count = again(training_set(outside).only(metrics), what)
-    judged = _judged(training_set(inside), seed)
-    found.append(HeldOut("region", what, count, judge(fitted, judged)))
+    training = training_set(outside).only(metrics).draw(rows, seed=seed)
+    qualities = judge(again(training, what), _judged(training_set(inside), seed))
+    found.append(HeldOut("region", what, len(training), qualities))
     return found
 
 

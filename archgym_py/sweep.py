@@ -36,7 +36,7 @@ from archgym_py.results import (
     write_about,
     write_rows,
 )
-from archgym_py.sweep_config import PlannedRun, SweepConfig
+from archgym_py.sweep_config import PlannedRun, SweepConfig, refuse_another
 from archgym_py.versions import library_versions
 
 __all__ = ["CONFIG_NAME", "sample_of", "sweep"]
@@ -95,7 +95,10 @@ def sweep(
     with locked(folder, "this sweep"):
         saved = folder / CONFIG_NAME
         if saved.exists():
-            _check_same(SweepConfig.from_yaml(saved), config, resume=resume)
+            earlier = SweepConfig.from_yaml(saved)
+            refuse_another(
+                "sweep", same=earlier.sweep_id == config.sweep_id, resume=resume, file=saved
+            )
         config.to_yaml(saved)
         rows = {row["run_id"]: row for row in read_rows(folder)}
         order = {run.run.run_id: number for number, run in enumerate(everything)}
@@ -182,17 +185,3 @@ def _both(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
         earlier = [part for part in before.get(name, "").split(", ") if part]
         both[name] = ", ".join(dict.fromkeys([*earlier, version]))
     return both
-
-
-def _check_same(saved: SweepConfig, config: SweepConfig, *, resume: bool) -> None:
-    """Refuse a folder that another sweep is in, or this one where nobody asked to continue."""
-    if saved.sweep_id != config.sweep_id:
-        raise ConfigError(
-            f"{config.out}: holds another sweep, or this one before it was changed. Choose another "
-            f"folder; the sweep that is there is described in {CONFIG_NAME}."
-        )
-    if not resume:
-        raise ConfigError(
-            f"{config.out}: this sweep was begun already. Continue or read it with --resume, or "
-            "choose another folder."
-        )

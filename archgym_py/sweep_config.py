@@ -27,7 +27,6 @@ seed. A hyperparameter that no entry names keeps its default.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,13 +34,13 @@ from dataclasses import asdict, dataclass, field, fields
 from importlib.resources import as_file, files
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from archgym_py.agent import Agent
 from archgym_py.checks import check_keys, flag, integer, made, require_type
-from archgym_py.config import RunConfig, canonical_json, dump_yaml, load_yaml, plain
+from archgym_py.config import RunConfig, canonical_json, dump_yaml, identity, load_yaml, plain
 from archgym_py.errors import ArchGymError, ConfigError, did_you_mean
 from archgym_py.registry import AGENTS
 from archgym_py.space import ParameterSpace, Value
@@ -53,8 +52,11 @@ __all__ = [
     "SweepConfig",
     "SweepEnv",
     "draw_configs",
+    "entries_of",
     "load_preset",
     "problem_name",
+    "read_campaign",
+    "refuse_another",
 ]
 
 SEED_STRIDE = 1_000_000
@@ -62,6 +64,8 @@ SEED_STRIDE = 1_000_000
 seeds many agents begin with equal designs, so that configurations would share their luck."""
 
 _MAX_INTEGER = 2**63 - 1  # logs hold signed 64-bit integers
+
+_T = TypeVar("_T")
 
 
 def draw_configs(
@@ -342,8 +346,8 @@ class SweepConfig:
 
     def __post_init__(self) -> None:
         values = {
-            "envs": _entries("envs", self.envs, SweepEnv),
-            "agents": _entries("agents", self.agents, SweepAgent),
+            "envs": entries_of("envs", self.envs, SweepEnv),
+            "agents": entries_of("agents", self.agents, SweepAgent),
             "budget": integer("budget", self.budget, 1, _MAX_INTEGER),
             "seeds": _seeds(self.seeds),
             "draw_seed": integer("draw_seed", self.draw_seed, 0, _MAX_INTEGER),
@@ -421,9 +425,7 @@ class SweepConfig:
     @property
     def sweep_id(self) -> str:
         """Twelve hexadecimal digits that stand for everything but `out`."""
-        identity = self.to_mapping()
-        del identity["out"]
-        return hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:12]
+        return identity(self.to_mapping(), without=("out",))
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> SweepConfig:
@@ -437,18 +439,12 @@ class SweepConfig:
                 value; the message names the file and the entry.
             UnknownNameError: If there is no such agent.
         """
-        content = load_yaml(path)
-        known = [entry.name for entry in fields(cls)]
-        check_keys(content, known, ("envs", "agents", "budget"), str(path))
-        values = dict(content)
-        for name, kind, required in (("envs", SweepEnv, "env"), ("agents", SweepAgent, "agent")):
-            entries = []
-            for number, entry in enumerate(_list(f"{path}: {name}", values[name]), 1):
-                where = f"{path}: {name}, entry {number}"
-                check_keys(entry, [of.name for of in fields(kind)], (required,), where)
-                entries.append(made(where, kind, **entry))
-            values[name] = tuple(entries)
-        return made(str(path), cls, **values)
+        return read_campaign(
+            cls,
+            path,
+            required=("envs", "agents", "budget"),
+            entries={"envs": (SweepEnv, ("env",)), "agents": (SweepAgent, ("agent",))},
+        )
 
     def to_yaml(self, path: str | Path) -> None:
         """Write the sweep to a file from which `from_yaml` reads an equal one.
@@ -475,6 +471,76 @@ def load_preset(name: str) -> SweepConfig:
         return SweepConfig.from_yaml(path)
 
 
+def read_campaign(
+    kind: type[_T],
+    path: str | Path,
+    *,
+    required: Sequence[str],
+    entries: Mapping[str, tuple[type, Sequence[str]]],
+) -> _T:
+    """Read from a file what many runs have in common.
+
+    Args:
+        kind: The dataclass to make of it.
+        path: YAML file with the fields of `kind`.
+        required: Fields that have to be there.
+        entries: The required fields that are lists: the dataclass of an entry, and which of its
+            fields have to be there.
+
+    Raises:
+        ConfigError: If the file cannot be read, or a key is unknown, missing or has a wrong value;
+            the message names the file and the entry.
+        UnknownNameError: If there is no such agent.
+    """
+    content = load_yaml(path)
+    check_keys(content, _names(kind), required, str(path))
+    values = dict(content)
+    for name, (of, needed) in entries.items():
+        made_of = []
+        for number, entry in enumerate(_list(f"{path}: {name}", values[name]), 1):
+            where = f"{path}: {name}, entry {number}"
+            check_keys(entry, _names(of), needed, where)
+            made_of.append(made(where, of, **entry))
+        values[name] = tuple(made_of)
+    return made(str(path), kind, **values)
+
+
+def refuse_another(what: str, *, same: bool, resume: bool, file: Path) -> None:
+    """Refuse a folder of other runs, or of these where nobody asked to continue.
+
+    Args:
+        what: What the runs make, such as "sweep".
+        same: Whether the folder holds these runs.
+        resume: Whether to continue them.
+        file: What describes the runs of the folder.
+
+    Raises:
+        ConfigError: If they are others, or are not to be continued.
+    """
+    if not same:
+        raise ConfigError(
+            f"{file.parent}: holds another {what}, or this one before it was changed. Choose "
+            f"another folder; the {what} that is there is described in {file.name}."
+        )
+    if not resume:
+        raise ConfigError(
+            f"{file.parent}: this {what} was begun already. Continue or read it with --resume, or "
+            "choose another folder."
+        )
+
+
+def entries_of(name: str, values: Any, kind: type) -> tuple[Any, ...]:
+    """Return the entries of a list that must not be empty.
+
+    Raises:
+        ConfigError: If it is empty, no list, or has something else in it.
+    """
+    entries = _list(name, values)
+    if not entries or not all(isinstance(entry, kind) for entry in entries):
+        raise ConfigError(f"{name} must be one or more of {kind.__name__}, got {values!r}.")
+    return tuple(entries)
+
+
 def problem_name(env: str, env_kwargs: Mapping[str, Any]) -> str:
     """Name an environment with its arguments, for tables.
 
@@ -490,6 +556,10 @@ def problem_name(env: str, env_kwargs: Mapping[str, Any]) -> str:
     name = env.rpartition("/")[2].removesuffix("-v0")
     words = [str(rest.pop(axis)) for axis in ("workload", "objective") if axis in rest]
     return " ".join([name, *words, *(f"{key}={value}" for key, value in rest.items())])
+
+
+def _names(kind: type) -> list[str]:
+    return [entry.name for entry in fields(kind)]
 
 
 def _list(name: str, value: Any) -> list[Any]:
@@ -512,13 +582,6 @@ def _distinct(name: str, values: Any) -> tuple[Any, ...]:
         if texts.count(text) > 1:
             raise ConfigError(f"{name}: {text} occurs twice. Remove one of the two.")
     return tuple(copy)
-
-
-def _entries(name: str, values: Any, kind: type) -> tuple[Any, ...]:
-    entries = _list(name, values)
-    if not entries or not all(isinstance(entry, kind) for entry in entries):
-        raise ConfigError(f"{name} must be one or more of {kind.__name__}, got {values!r}.")
-    return tuple(entries)
 
 
 def _seeds(seeds: Any) -> tuple[int, ...]:

@@ -130,7 +130,7 @@ def _problems(dataset: SampleDataset) -> list[tuple[LoggedRun, _Problem]]:
             found[identity] = _ask(run, kwargs)
             _check_alike(next(iter(found.values())), found[identity])
         problem = found[identity]
-        if problem.version != model_version(run.info.simulator_version.partition("/")[0]):
+        if problem.version != model_version(run.info.simulator_version):
             raise DatasetError(
                 f"{run.folder}: was logged with version {run.info.simulator_version} of the "
                 f"simulator {problem.simulator!r}, which is {problem.version} now. Log the samples "

@@ -33,11 +33,12 @@ from typing import Any
 import numpy as np
 
 from archgym_py.agent import sample_feasible
+from archgym_py.command_line import count
 from archgym_py.config import RunConfig
 from archgym_py.cores import CORES_VARIABLE
 from archgym_py.dataset import SampleDataset
 from archgym_py.errors import InfeasibleDesign, require
-from archgym_py.experiments.problems import Problem, count, names_of
+from archgym_py.experiments.problems import Problem, names_of
 from archgym_py.experiments.timing import calls_that_take
 from archgym_py.proxy import Proxy, TrainingSet, fit_proxy
 from archgym_py.registration import ENVS

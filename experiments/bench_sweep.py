@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from archgym_py.command_line import count
 from archgym_py.cores import CORES_VARIABLE, cores
-from archgym_py.experiments.problems import count
 from archgym_py.runner import run
 from archgym_py.sweep import sweep
 from archgym_py.sweep_config import SweepAgent, SweepConfig, SweepEnv

@@ -23,15 +23,10 @@ import numpy as np
 
 import archgym_py
 from archgym_py.agent import Agent
+from archgym_py.command_line import count
 from archgym_py.config import RunConfig, parse_settings
 from archgym_py.errors import ConfigError
-from archgym_py.experiments.problems import (
-    Problem,
-    add_agents_option,
-    add_run_options,
-    count,
-    names_of,
-)
+from archgym_py.experiments.problems import Problem, add_agents_option, add_run_options, names_of
 from archgym_py.files import write_text
 from archgym_py.outcome import Outcome
 from archgym_py.pool import run_all

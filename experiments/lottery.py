@@ -23,8 +23,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from archgym_py.analysis import analyse
+from archgym_py.command_line import count
 from archgym_py.errors import ConfigError
-from archgym_py.experiments.problems import add_agents_option, count
+from archgym_py.experiments.problems import add_agents_option
 from archgym_py.experiments.tables import add_readme_option, publish, require_place
 from archgym_py.report_page import check_page, write_page
 from archgym_py.summary import markdown, summary, variance_text

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from archgym_py.agent import Agent
+from archgym_py.command_line import count
 from archgym_py.config import RunConfig
 from archgym_py.cores import cores
 from archgym_py.errors import did_you_mean
@@ -25,7 +26,6 @@ __all__ = [
     "add_agents_option",
     "add_run_options",
     "code_of",
-    "count",
     "names_of",
     "run_seeds",
 ]
@@ -118,18 +118,6 @@ def _agents_imported_by(tree: ast.Module) -> Iterator[str]:
             "archgym_py.agents."
         ):
             yield str(node.module)
-
-
-def count(text: str) -> int:
-    """Parse a number of things, for argparse.
-
-    Examples:
-        >>> count("20")
-        20
-    """
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
-    return int(text)
 
 
 def names_of(kind: str, known: Iterable[str]) -> Callable[[str], tuple[str, ...]]:

@@ -10,8 +10,9 @@ runs of agents; a design that a model is judged on is never one that it was fitt
 agent that proposed it.
 
 **Models.** Each model is fitted on random designs of all workloads, and judged on other random
-designs, on each workload after a fit without it, and on a corner of the space after a fit without
-that (`archgym_py.proxy_evaluation`). The figures are those of `archgym_py.proxy_quality`.
+designs, on each workload after a fit without it and after one with few samples of it, and on a
+corner of the space after a fit without that (`archgym_py.proxy_evaluation`). The figures are those
+of `archgym_py.proxy_quality`.
 
 **Size.** The error on random designs against the number of samples that a model is fitted on. The
 seed draws the samples and seeds the model.
@@ -52,12 +53,13 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym_py.collect import divide
+from archgym_py.command_line import count
 from archgym_py.config import RunConfig, canonical_json
 from archgym_py.cores import cores
 from archgym_py.dataset import SampleDataset
 from archgym_py.errors import ConfigError, PoolError
 from archgym_py.experiments.bench_proxy import measure_speed
-from archgym_py.experiments.problems import Problem, count, names_of
+from archgym_py.experiments.problems import Problem, names_of
 from archgym_py.experiments.tables import (
     add_readme_option,
     failure_lines,
@@ -195,6 +197,7 @@ class Scale:
     Attributes:
         samples: Random designs on each workload; None for the preset's number.
         training: Most samples that the models of the first table are fitted on.
+        shots: Few samples of a workload, of which those of the second table see as many or none.
         sizes: Numbers of samples of the second question, ascending.
         diversity: Most samples of a fit of the third question.
         budget: Samples of a search.
@@ -206,6 +209,7 @@ class Scale:
 
     samples: int | None
     training: int
+    shots: int
     sizes: tuple[int, ...]
     diversity: int
     budget: int
@@ -218,6 +222,7 @@ class Scale:
 FULL = Scale(
     samples=None,
     training=20_000,
+    shots=512,
     sizes=(100, 316, 1000, 3162, 10_000, 31_623, 100_000),
     diversity=5000,
     budget=2000,
@@ -229,6 +234,7 @@ FULL = Scale(
 QUICK = Scale(
     samples=400,
     training=200,
+    shots=20,
     sizes=(50, 100, 200),
     diversity=40,
     budget=80,
@@ -472,19 +478,19 @@ def _figures(qualities: Iterable[Quality]) -> Row:
 
 
 def _judge_models(
-    data: _Data, preset: Preset, models: Sequence[str], training: int, shelf: _Shelf, out: Path
+    data: _Data, preset: Preset, models: Sequence[str], scale: Scale, shelf: _Shelf, out: Path
 ) -> tuple[list[Row], dict[str, Path]]:
     """Fit each model on random designs and judge it on all that was held out.
 
     Returns:
         The figures, and the file of each model's proxy.
     """
-    samples = data.seen.only(preset.metrics).draw(training, seed=_SEED)
+    samples = data.seen.only(preset.metrics).draw(scale.training, seed=_SEED)
     digest = _digest_of(data.seen) + _digest_of(samples)
     rows: list[Row] = []
     paths = {}
     for model in models:
-        what = {"part": "models", "model": model, "data": digest}
+        what = {"part": "models", "model": model, "data": digest, "shots": scale.shots}
         path = out / "proxies" / f"{model}-{shelf.name_of(what)}.safetensors"
 
         def make(model: str = model, path: Path = path) -> list[Row]:
@@ -501,7 +507,7 @@ def _judge_models(
                     "fit_s": round(seconds, 3) if held_out.kind == "designs" else None,
                     "figures": _figures(held_out.qualities),
                 }
-                for held_out in evaluate_proxy(path, data.uniform)
+                for held_out in evaluate_proxy(path, data.uniform, shots=scale.shots)
             ]
 
         rows += shelf.rows(what, make)
@@ -608,15 +614,7 @@ def _mix(sets: Sequence[TrainingSet], size: int, seed: int) -> TrainingSet:
     rng = np.random.default_rng(seed)
     drawn = [samples.take(rng.permutation(len(samples))) for samples in sets]
     turn = np.concatenate([np.arange(len(samples)) for samples in drawn])
-    whole = replace(
-        drawn[0],
-        features=np.concatenate([samples.features for samples in drawn]),
-        problem=np.concatenate([samples.problem for samples in drawn]),
-        keys=np.concatenate([samples.keys for samples in drawn]),
-        ok=np.concatenate([samples.ok for samples in drawn]),
-        values=np.concatenate([samples.values for samples in drawn]),
-        sources=tuple(source for samples in drawn for source in samples.sources),
-    ).take(np.argsort(turn, kind="stable"))
+    whole = TrainingSet.joined(drawn).take(np.argsort(turn, kind="stable"))
     pairs = np.stack([whole.keys, whole.problem.astype(np.uint64)], axis=1)
     _, first = np.unique(pairs, axis=0, return_index=True)
     return whole.take(np.sort(first)[:size])
@@ -1045,6 +1043,7 @@ class ProxyStudyExperiment:
         for option, text, default_text in (
             ("--samples", "random designs on each workload", "the problem's"),
             ("--training", "most samples of a fit that is judged", f"{FULL.training}"),
+            ("--shots", "few samples of a workload that a fit may see", f"{FULL.shots}"),
             ("--budget", "samples of a search", f"{FULL.budget}"),
             ("--seeds", "seeds of searches and fits", f"{FULL.seeds}"),
         ):
@@ -1104,7 +1103,8 @@ class ProxyStudyExperiment:
 
 def _scale(args: argparse.Namespace) -> Scale:
     """Return how much is done, as the options say."""
-    given = {name: getattr(args, name) for name in ("samples", "training", "budget", "seeds")}
+    names = ("samples", "training", "shots", "budget", "seeds")
+    given = {name: getattr(args, name) for name in names}
     scale = replace(
         QUICK if args.quick else FULL,
         **{name: value for name, value in given.items() if value is not None},
@@ -1127,7 +1127,7 @@ def _study(args: argparse.Namespace, preset: Preset, scale: Scale, out: Path) ->
     fits += (len(args.collectors) + 1) * scale.seeds
     with progress_bar(fits, "fit") as bar:
         shelf = _Shelf(out / "figures", bar.update)
-        rows, paths = _judge_models(data, preset, args.models, scale.training, shelf, out)
+        rows, paths = _judge_models(data, preset, args.models, scale, shelf, out)
         rows += _vary_size(data, preset, args.models, scale, shelf)
         rows += _vary_agents(data, preset, model, args.collectors, scale, shelf)
     gaps, failures = _search_on_proxies(data, paths, args.agents, scale, out, args.jobs)

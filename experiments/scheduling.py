@@ -35,9 +35,10 @@ import gymnasium as gym
 import numpy as np
 
 import archgym_py
+from archgym_py.command_line import count
 from archgym_py.envs.soc_scheduler import SoCSchedulerEnv
 from archgym_py.errors import ArchGymError, ConfigError, require
-from archgym_py.experiments.problems import count, names_of
+from archgym_py.experiments.problems import names_of
 from archgym_py.experiments.tables import (
     add_readme_option,
     failure_lines,

@@ -35,6 +35,7 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 
 from archgym_py.checks import integer
+from archgym_py.command_line import count
 from archgym_py.config import parse_settings, plain
 from archgym_py.dataset import LoggedRun, SampleDataset
 from archgym_py.environment import DesignEnv
@@ -46,7 +47,6 @@ from archgym_py.errors import (
     did_you_mean,
     require,
 )
-from archgym_py.experiments.problems import count
 from archgym_py.files import atomic_path, write_text
 from archgym_py.importance import (
     MAX_VALUES,

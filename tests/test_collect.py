@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from archgym_py.cli import main
 from archgym_py.collect import (
     CONFIG_NAME,
     PRESETS,
@@ -667,7 +668,7 @@ def test_a_wrong_number_of_jobs(jobs: str, capsys: pytest.CaptureFixture[str]) -
 
 def test_help_has_examples_and_the_presets(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        parsed("--help")
+        main(["dataset", "collect", "--help"])
     out = capsys.readouterr().out
     assert "archgym dataset collect dram --out data/dram" in out
     assert all(name in out for name in PRESETS)

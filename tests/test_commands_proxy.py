@@ -92,6 +92,29 @@ def test_evaluate_holds_out_designs_workloads_and_a_region(
     assert max(rmse[1:3]) > rmse[0]
 
 
+def test_few_samples_of_a_workload_help(
+    fitted: Path, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["proxy", "evaluate", str(fitted), str(runs), "--shots", "30"]) == 0
+    assert "workload stream-saturating-100 but for 30 samples (" in capsys.readouterr().out
+    found = read_evaluation(fitted, read_header(fitted).digest)
+    assert [each.kind for each in found] == ["designs", *["workload"] * 4, "region"]
+    for without, few in (found[1:3], found[3:5]):
+        assert few.what == f"{without.what} but for 30 samples"
+        assert few.training_samples <= found[0].training_samples
+        assert few.qualities[0].samples < without.qualities[0].samples  # those 30 are not judged
+    rmse = [each.qualities[0].rmse for each in found[1:5]]
+    assert rmse[1] + rmse[3] < rmse[0] + rmse[2]
+
+
+@pytest.mark.parametrize(("shots", "error"), [("-1", "shots"), ("100000", "got 100000. Choose")])
+def test_a_wrong_number_of_shots(
+    shots: str, error: str, fitted: Path, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["proxy", "evaluate", str(fitted), str(runs), "--shots", shots]) == 2
+    assert error in capsys.readouterr().err
+
+
 def test_the_card_says_all(
     fitted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -107,7 +107,6 @@ class DRAMSimulator:
 
     Attributes:
         metrics: Names, units and bounds of what is reported.
-        problem: All that the metrics of a design depend on, as plain data.
 
     Raises:
         ConfigError: If the kernel has no room for so many channels, ranks, banks or requests.
@@ -184,10 +183,7 @@ class DRAMSimulator:
         self._system["length"] = tables.length
         self._system["completion"] = power.completion
         merges_ranks = reference_energy and technology.ranks > 1 and bool(technology.supplies)
-        self.problem: Mapping[str, Any] = {
-            "trace": trace.digest,
-            "technology": identify_technology(technology),
-            "address_map": identify_address_map(address_map, technology),
+        self._settings: Mapping[str, Any] = {
             "fixed": {name: self._fixed[name] for name in CONFIG if name in self._fixed},
             "player_period_ps": values["player_period"],
             "arbitration_delay_fw_ps": values["arbitration_fw"],
@@ -216,25 +212,35 @@ class DRAMSimulator:
         self._names = tuple(metric.name for metric in self.metrics)
 
     @cached_property
+    def problem(self) -> Mapping[str, Any]:
+        """All that the metrics of a design depend on; see `Described`."""
+        return {
+            "trace": self.trace.digest,
+            "technology": identify_technology(self.technology),
+            "address_map": identify_address_map(self._address_map, self.technology),
+            **self._settings,
+        }
+
+    @cached_property
     def descriptors(self) -> Mapping[str, float]:
         """Numbers of the trace, the memory and the fixed arguments; see `Described`.
 
         Those of the trace are for the simulator's own address map, also where designs bring theirs.
         Delays are logarithms of one and the delay in ns. Flags are 0 where designs choose.
         """
-        problem = self.problem
+        settings = self._settings
         return {
             **describe_trace(
-                self.trace, self.technology, self._address_map, problem["player_period_ps"]
+                self.trace, self.technology, self._address_map, settings["player_period_ps"]
             ),
             **describe_technology(self.technology),
             "log_arbitration_delay_ns": math.log1p(
-                (problem["arbitration_delay_fw_ps"] + problem["arbitration_delay_bw_ps"]) / 1000.0
+                (settings["arbitration_delay_fw_ps"] + settings["arbitration_delay_bw_ps"]) / 1000.0
             ),
-            "log_answer_delay_ns": math.log1p(problem["answer_delay_ps"] / 1000.0),
+            "log_answer_delay_ns": math.log1p(settings["answer_delay_ps"] / 1000.0),
             "strict_cmd_mux": float(self._fixed.get("cmd_mux") == "Strict"),
             "powers_down": float(self._fixed.get("power_down_policy") == "Staggered"),
-            "reference_energy": float(problem["reference_energy"]),
+            "reference_energy": float(settings["reference_energy"]),
         }
 
     def __getstate__(self) -> dict[str, Any]:

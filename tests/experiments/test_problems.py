@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from archgym_py.agents.random_search import RandomSearch
+from archgym_py.command_line import count
 from archgym_py.experiments import problems
-from archgym_py.experiments.problems import Problem, add_run_options, code_of, count, names_of
+from archgym_py.experiments.problems import Problem, add_run_options, code_of, names_of
 from archgym_py.registry import AGENTS
 
 TOY = Problem("toy", "ArchGym/Toy-v0", {"objective": "minimize:delay_ns"})
