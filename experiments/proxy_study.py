@@ -990,8 +990,7 @@ def _draw_metric(panel: Axes, rows: Sequence[Row], metric: str) -> None:
         panel.fill_between(sizes, lows, highs, color=colour, alpha=0.15, linewidth=0)
     panel.set_xscale("log")
     panel.set_yscale("log")
-    for formatted in (panel.yaxis.set_major_formatter, panel.yaxis.set_minor_formatter):
-        formatted("{x:g}")
+    panel.yaxis.set_major_formatter("{x:g}")
     panel.set_xlabel("samples")
     panel.set_title(metric, fontsize="medium")
     panel.grid(alpha=0.3)

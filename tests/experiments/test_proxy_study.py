@@ -39,6 +39,8 @@ from archgym_py.simulator import Described
 from archgym_py.simulators.toy import ToySimulator
 from archgym_py.training import training_set
 
+ROOT = Path(__file__).resolve().parents[2]
+
 MODEL = "random_forest"
 COMMAND = ["experiment", "proxy_study", "--problem", "toy", "--quick", "--models", MODEL]
 COLLECTORS = ("random_search", "genetic", "local_search", "simulated_annealing", "ant_colony")
@@ -558,3 +560,15 @@ def test_the_image_is_of_the_format_of_its_name(tmp_path: Path, ending: str) -> 
     draw(made_up(), path)
     start = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}[ending]
     assert path.read_bytes().startswith(start)
+
+
+# --- The results of the README -------------------------------------------------------------------
+
+
+def test_the_readme_has_the_tables_of_the_results() -> None:
+    study = json.loads((ROOT / RESULTS / "proxy_study.json").read_text(encoding="utf-8"))
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert page == insert_table(page, TABLE, render(study))
+    models = {row["model"] for row in study["runs"] if row["part"] == "models"}
+    assert models == set(PROXIES.names())
+    assert (study["env"], study["training"]) == (PRESETS["dram"].env, FULL.training)
