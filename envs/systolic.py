@@ -11,7 +11,7 @@ from archgym_py.environment import DesignVectorEnv, SequentialDesignEnv
 from archgym_py.envs.arguments import refuse_unknown
 from archgym_py.envs.budgeted import BudgetedEnv
 from archgym_py.simulators.dnn.systolic_array import SYSTOLIC_SPACE, SystolicSimulator
-from archgym_py.simulators.proxy import EMBEDDED, stand_in
+from archgym_py.simulators.stand_in import EMBEDDED, stand_in
 
 __all__ = ["SystolicArrayEnv", "SystolicArraySequentialEnv", "SystolicArrayVectorEnv"]
 
@@ -62,7 +62,8 @@ class SystolicArrayEnv(BudgetedEnv):
         area_budget_mm2: Largest area of array and SRAMs, in mm2; None for no limit.
         power_budget_mw: Largest mean power of chip and DRAM, in mW; None for no limit.
         simulator: "embedded", the model that comes with the library; "proxy:PATH" for a fitted
-            proxy in its place; or a mapping, see `archgym_py.simulators.proxy.stand_in`.
+            proxy in its place; the name of a real tool, or a mapping: see
+            `archgym_py.simulators.stand_in.stand_in`.
         objective: What is rewarded; see `archgym_py.objective.parse_objective`.
         action: "multidiscrete" (the default) or "box".
         render_mode: None or "ansi".
