@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -155,31 +154,38 @@ def test_an_interrupt_kills_the_program_too(
     assert gone(int(note.read_text()))
 
 
-ECHO = """
+SIXTEEN = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from archgym_py.simulators.process import Program
+
+ECHO = '''
 import pathlib, sys, time
 text = pathlib.Path('in').read_text()
 time.sleep(float(text) % 7 / 1000)
 assert [path.name for path in pathlib.Path('.').iterdir()] == ['in']
 pathlib.Path('out').write_text(text)
 print(pathlib.Path('in').read_text())
+'''
+program = Program([sys.executable, "-c", ECHO])
+
+def echo(number):
+    answer = program.call([], files={"in": str(number)}, read=["out"])
+    return answer.stdout == f"{number}\\n" and answer.files == {"out": str(number)}
+
+first = int(sys.argv[1])
+with ThreadPoolExecutor(4) as threads:
+    print(sum(threads.map(echo, range(first, first + 8))))
 """
-
-
-def _echo(number: int) -> bool:
-    answer = python(ECHO).call([], files={"in": str(number)}, read=["out"])
-    return answer.stdout == f"{number}\n" and answer.files == {"out": str(number)}
-
-
-def _echoes(numbers: list[int]) -> list[bool]:
-    with ThreadPoolExecutor(4) as threads:
-        return list(threads.map(_echo, numbers))
 
 
 def test_calls_at_the_same_time_do_not_mix() -> None:
     """Sixteen at a time: four threads in each of four processes."""
-    numbers = [list(range(start, start + 8)) for start in range(0, 32, 8)]
-    with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as processes:
-        assert all(all(found) for found in processes.map(_echoes, numbers))
+    processes = [
+        subprocess.Popen([sys.executable, "-c", SIXTEEN, str(first)], stdout=subprocess.PIPE)
+        for first in range(0, 32, 8)
+    ]
+    assert [process.communicate()[0] for process in processes] == [b"8\n"] * 4
 
 
 def test_signals_to_us_do_not_reach_the_program() -> None:
