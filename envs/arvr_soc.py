@@ -62,7 +62,8 @@ class ARVRSoCEnv(DesignEnv):
 
     Args:
         workload: "edge_detection", "hpvm_cava", "audio_decoder", the path of a workload file or its
-            content as a mapping; see `archgym_py.simulators.soc.arvr_workloads`.
+            content as a mapping; see `archgym_py.simulators.soc.arvr_workloads`. The file may be a
+            task graph of FARSI's database; see `archgym_py.simulators.soc.farsi_import`.
         space: "limited", "comprehensive", "published_limited" or "published_comprehensive".
         compat: "farsi" for what the original model does, None for what is right; see
             `archgym_py.simulators.soc.arvr_model`.

@@ -74,8 +74,9 @@ round_robin, random; planned: heft, cpop, peft, lookahead_heft | etf |
     objective such as "product:edp_uj_ms*area_mm2".
 
     Args:
-        workload: The applications: the name of a task graph, a list of names, or a mapping of names
-            to probabilities; see `archgym_py.simulators.soc.arrivals.as_mix`. By default DS3's six.
+        workload: The applications: the name of a task graph or the path of its file, which may be a
+            job of DS3 (`job_mine.txt`), a list of them, or a mapping to probabilities; see
+            `archgym_py.simulators.soc.arrivals.as_mix`. By default DS3's six.
         arrivals: When jobs come, such as "poisson:mean_us=500"; see
             `archgym_py.simulators.soc.arrivals`.
         n_jobs: Jobs of a run.
