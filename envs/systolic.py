@@ -41,10 +41,11 @@ class SystolicArrayEnv(BudgetedEnv):
     A design is infeasible if an SRAM is too small to be cut into as many macros as the array needs
     to be served in every cycle (7 percent of all), or if it exceeds a budget.
 
-    **Metrics**, each with its unit in its name: `cycles`, of which `stall_cycles` wait for the
-    DRAM; `latency_ms`; `utilization` of the multipliers; `dram_mb` moved; `energy_uj` with its
-    parts `energy_mac_uj`, `energy_register_uj`, `energy_sram_uj` and `energy_dram_uj`; `power_mw`;
-    `area_mm2`; and `edp_uj_ms`, energy times latency. What they include is said in
+    **Metrics**, each with its unit in its name: `cycles`, the sum of `compute_cycles` and of
+    `stall_cycles`, which wait for the DRAM; `latency_ms`; `utilization` of the multipliers;
+    `dram_mb` moved; `energy_uj` with its parts `energy_mac_uj`, `energy_register_uj`,
+    `energy_sram_uj` and `energy_dram_uj`; `power_mw`; `area_mm2`; and `edp_uj_ms`, energy times
+    latency. What they include is said in
     `archgym_py.simulators.dnn.systolic_array`. The accuracy of the network is no metric, so that
     nothing speaks against int8, and the memory has no price: with a budget and a scarcer
     objective than the default's there is more to weigh.
