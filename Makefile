@@ -13,6 +13,11 @@ LIGHT := $(VENV)/.installed-light
 FULL := $(VENV)/.installed-full
 INSTALL_INPUTS := pyproject.toml constraints.txt
 
+# A tool that the tests run for real, in an environment of its own.
+SCALESIM := $(VENV)/scalesim
+TOOLS := $(SCALESIM)/.installed
+WITH_TOOLS := ARCHGYM_SCALESIM_PYTHON=$(abspath $(SCALESIM)/bin/python)
+
 DEMO := runs/demo
 DEMO_RUN := $(BIN)/archgym run --env ArchGym/DRAMController-v0 --set workload=cloud \
 	--budget 500 --seed 1 --out $(DEMO) --resume
@@ -33,8 +38,8 @@ run: $(LIGHT) ## search the DRAM controller with two agents, show the best desig
 	$(BIN)/archgym best $(DEMO)
 	$(BIN)/archgym plot $(DEMO) --out $(DEMO)/best_so_far.png
 
-test: $(FULL) ## run the tests and the examples in docstrings
-	$(BIN)/python -m pytest -q -n auto --dist worksteal
+test: $(FULL) $(TOOLS) ## run the tests and the examples in docstrings
+	$(WITH_TOOLS) $(BIN)/python -m pytest -q -n auto --dist worksteal
 
 lint: $(FULL) ## formatting, lint, types and import directions
 	$(BIN)/ruff format --check .
@@ -52,8 +57,8 @@ bench: $(FULL) ## measure the speed of simulators, environments, sweeps and prox
 	$(BIN)/python -m archgym_py.experiments.bench_sweep
 	$(BIN)/python -m archgym_py.experiments.bench_proxy
 
-coverage: $(FULL) ## run the tests and list the lines that they miss
-	$(BIN)/python -m pytest -q -n auto --cov
+coverage: $(FULL) $(TOOLS) ## run the tests and list the lines that they miss
+	$(WITH_TOOLS) $(BIN)/python -m pytest -q -n auto --cov
 
 constraints: ## pin anew, in constraints.txt, the newest releases that pyproject.toml admits
 	$(PYTHON) -m venv --clear build/constraints
@@ -79,3 +84,8 @@ $(LIGHT): $(INSTALL_INPUTS) | $(BIN)/python
 $(FULL): $(INSTALL_INPUTS) | $(BIN)/python
 	$(PIP) install --quiet -c constraints.txt -e '.[all,dev]'
 	@touch $(LIGHT) $@
+
+$(TOOLS): constraints-scalesim.txt | $(BIN)/python
+	$(BIN)/python -m venv $(SCALESIM)
+	$(SCALESIM)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps -r $<
+	@touch $@

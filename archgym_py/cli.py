@@ -642,6 +642,28 @@ def _parser(wanted: str) -> argparse.ArgumentParser:
         commands_proxy.add_commands(command)
 
     command = add(
+        "export",
+        _action,
+        "write the best design of a run as files that a real tool reads",
+        _EXAMPLES["export"],
+    )
+    if wanted == "export":
+        from archgym_py import commands_export
+
+        commands_export.add_options(command)
+
+    command = add(
+        "crosscheck",
+        _action,
+        "evaluate the same designs on two simulators and compare",
+        _EXAMPLES["crosscheck"],
+    )
+    if wanted == "crosscheck":
+        from archgym_py import commands_crosscheck
+
+        commands_crosscheck.add_options(command)
+
+    command = add(
         "experiment", _experiment, "make a measurement of many runs", _EXAMPLES["experiment"]
     )
     if wanted == "experiment":
@@ -710,6 +732,21 @@ The form of CONFIG is described in archgym_py/sweep_config.py.""",
     "proxy": """\
   archgym proxy fit runs --out proxy.safetensors
   archgym proxy --help""",
+    "export": """\
+  archgym export runs --format dramsys --out best-for-dramsys
+  archgym export runs/mine --format json --force
+
+The README.txt of a tool's files says how the tool is called. The best design is that with the
+highest reward, the first of equals.""",
+    "crosscheck": """\
+  archgym crosscheck ArchGym/DRAMController-v0 --backend embedded --backend dramsys \\
+      --option dramsys.program=/opt/DRAMSys --designs 100 --out scatter.png
+  archgym crosscheck ArchGym/SystolicArray-v0 --backend embedded --backend scalesim \\
+      --workload alexnet --layers 5 --designs 20 --metric compute_cycles --csv pairs.csv --exact
+
+A relative difference is |a - b| / max(|a|, |b|). With --layers each layer is a workload of its
+own, and every workload has its own designs: the default design first, if it is feasible, then
+random ones that the embedded simulator can evaluate.""",
     "experiment": """\
   archgym experiment agents --help
   archgym experiment defaults --agents genetic""",

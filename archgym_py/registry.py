@@ -1,4 +1,4 @@
-"""Names of the agents, experiments, proxies and simulators that come with the library.
+"""Names of the agents, backends, experiments, proxies and simulators that come with the library.
 
 A registry holds strings and imports what they name on first use: listing the names costs nothing,
 and the core never imports an agent or a simulator.
@@ -12,7 +12,7 @@ from typing import Any
 
 from archgym_py.errors import ConfigError, UnknownNameError, did_you_mean
 
-__all__ = ["AGENTS", "EXPERIMENTS", "PROXIES", "SIMULATORS", "Registry"]
+__all__ = ["AGENTS", "BACKENDS", "EXPERIMENTS", "PROXIES", "SIMULATORS", "Registry"]
 
 
 class Registry:
@@ -99,6 +99,16 @@ AGENTS = Registry(
         "simulated_annealing": "archgym_py.agents.simulated_annealing:SimulatedAnnealing",
         "surrogate_assisted": "archgym_py.agents.surrogate_assisted:SurrogateAssisted",
         "td3": "archgym_py.agents.td3:TD3",
+    },
+)
+BACKENDS = Registry(
+    "backend",
+    {
+        "dramsys": "archgym_py.simulators.dram.dramsys:DRAMSys",
+        "ramulator2": "archgym_py.simulators.dram.ramulator2:Ramulator2",
+        "scalesim": "archgym_py.simulators.dnn.scalesim:ScaleSim",
+        "timeloop": "archgym_py.simulators.dnn.timeloop:Timeloop",
+        "zigzag": "archgym_py.simulators.dnn.zigzag:ZigZag",
     },
 )
 EXPERIMENTS = Registry(

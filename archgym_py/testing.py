@@ -185,16 +185,17 @@ def check_env(env_id: str, **kwargs: Any) -> None:
     that the vector form, where there is one, agrees with single environments.
 
     Args:
-        env_id: Gymnasium id of an environment that derives from `DesignEnv`.
+        env_id: Gymnasium id of an environment that derives from `DesignEnv`; "module:id" imports
+            the module first.
         **kwargs: Arguments of the environment other than `action`.
 
     Raises:
         AssertionError: If a check fails.
     """
-    spec = gym.spec(env_id)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         env = gym.make(env_id, **kwargs).unwrapped
+        spec = gym.spec(env_id.rpartition(":")[2])  # making it has imported its module
         require(isinstance(env, DesignEnv), f"{env_id} must derive from DesignEnv.")
         space, actions = cast(DesignEnv, env).space, cast(DesignEnv, env).actions
         env.close()

@@ -9,8 +9,8 @@ from typing import Any
 from archgym_py.checks import require_type
 from archgym_py.environment import DesignEnv, DesignVectorEnv, SequentialDesignEnv
 from archgym_py.envs.arguments import refuse_unknown
-from archgym_py.simulators.proxy import EMBEDDED, stand_in
 from archgym_py.simulators.soc.arvr import ARVRSimulator
+from archgym_py.simulators.stand_in import EMBEDDED, stand_in
 
 __all__ = ["ARVRSoCEnv", "ARVRSoCSequentialEnv", "ARVRSoCVectorEnv"]
 
@@ -62,7 +62,8 @@ class ARVRSoCEnv(DesignEnv):
 
     Args:
         workload: "edge_detection", "hpvm_cava", "audio_decoder", the path of a workload file or its
-            content as a mapping; see `archgym_py.simulators.soc.arvr_workloads`.
+            content as a mapping; see `archgym_py.simulators.soc.arvr_workloads`. The file may be a
+            task graph of FARSI's database; see `archgym_py.simulators.soc.farsi_import`.
         space: "limited", "comprehensive", "published_limited" or "published_comprehensive".
         compat: "farsi" for what the original model does, None for what is right; see
             `archgym_py.simulators.soc.arvr_model`.
@@ -70,7 +71,8 @@ class ARVRSoCEnv(DesignEnv):
         power_budget_mw: Budget of the power.
         area_budget_mm2: Budget of each of the two areas.
         simulator: "embedded", the model that comes with the library; "proxy:PATH" for a fitted
-            proxy in its place; or a mapping, see `archgym_py.simulators.proxy.stand_in`.
+            proxy in its place; the name of a real tool, or a mapping: see
+            `archgym_py.simulators.stand_in.stand_in`.
         objective: What is rewarded; see `archgym_py.objective.parse_objective`.
         action: "multidiscrete" (the default) or "box".
         render_mode: None or "ansi".

@@ -15,7 +15,7 @@ from archgym_py.simulators.dnn.accelerator import AcceleratorSimulator
 from archgym_py.simulators.dnn.extended import EXTENDED
 from archgym_py.simulators.dnn.eyeriss import PUBLISHED_DESIGN, Pricing
 from archgym_py.simulators.dnn.platforms import Platform, eyeriss_platform
-from archgym_py.simulators.proxy import EMBEDDED, stand_in
+from archgym_py.simulators.stand_in import EMBEDDED, stand_in
 from archgym_py.space import Design
 
 __all__ = ["DNNAcceleratorEnv", "DNNAcceleratorSequentialEnv", "DNNAcceleratorVectorEnv"]
@@ -105,7 +105,8 @@ class DNNAcceleratorEnv(BudgetedEnv):
         power_budget_mw: Largest mean power, in mW; None for no limit.
         mapping_cache: File in which mappings are kept for other processes; None for memory only.
         simulator: "embedded", the model that comes with the library; "proxy:PATH" for a fitted
-            proxy in its place; or a mapping, see `archgym_py.simulators.proxy.stand_in`.
+            proxy in its place; the name of a real tool, or a mapping: see
+            `archgym_py.simulators.stand_in.stand_in`.
         objective: What is rewarded; see `archgym_py.objective.parse_objective`.
         action: "multidiscrete" (the default) or "box".
         render_mode: None or "ansi".

@@ -9,7 +9,7 @@ from typing import Any
 from archgym_py.environment import DesignEnv, DesignVectorEnv, SequentialDesignEnv
 from archgym_py.envs.arguments import refuse_unknown
 from archgym_py.simulators.dnn.mapping_search import MappingSimulator
-from archgym_py.simulators.proxy import EMBEDDED, stand_in
+from archgym_py.simulators.stand_in import EMBEDDED, stand_in
 
 __all__ = ["DNNMappingEnv", "DNNMappingSequentialEnv", "DNNMappingVectorEnv"]
 
@@ -80,7 +80,8 @@ class DNNMappingEnv(DesignEnv):
         precision: Number format: "int8", "int16", "int32", "bf16", "fp16" or "fp32".
         clock_mhz: Clock, in MHz.
         simulator: "embedded", the model that comes with the library; "proxy:PATH" for a fitted
-            proxy in its place; or a mapping, see `archgym_py.simulators.proxy.stand_in`.
+            proxy in its place; the name of a real tool, or a mapping: see
+            `archgym_py.simulators.stand_in.stand_in`.
         objective: What is rewarded; see `archgym_py.objective.parse_objective`.
         action: "multidiscrete" (the default) or "box".
         render_mode: None or "ansi".

@@ -16,7 +16,7 @@ from archgym_py.simulators.dram.space import CMD_MUX, POWER_DOWN_POLICY, SpaceVa
 from archgym_py.simulators.dram.technology import load_technology
 from archgym_py.simulators.dram.trace import Trace
 from archgym_py.simulators.dram.workloads import parse_workload
-from archgym_py.simulators.proxy import EMBEDDED, stand_in
+from archgym_py.simulators.stand_in import EMBEDDED, stand_in
 from archgym_py.space import Choice, Value
 
 __all__ = ["DRAMControllerEnv", "DRAMControllerSequentialEnv", "DRAMControllerVectorEnv"]
@@ -79,7 +79,8 @@ class DRAMControllerEnv(DesignEnv):
         technology: "DDR3-1600", "DDR3-1600-2rank", "DDR3-1600-2ch", "DDR4-2400", "LPDDR4-3200" or
             "HBM2".
         simulator: "embedded", the model that comes with the library; "proxy:PATH" for a fitted
-            proxy in its place; or a mapping, see `archgym_py.simulators.proxy.stand_in`.
+            proxy in its place; the name of a real tool, or a mapping: see
+            `archgym_py.simulators.stand_in.stand_in`.
         objective: What is rewarded; see `archgym_py.objective.parse_objective`.
         space: "archgym", "integer" or "extended".
         address_map: Name of an address map, or path of a ConGen JSON file; None for the

@@ -8,10 +8,10 @@ from typing import Any
 from archgym_py.environment import DesignVectorEnv, SequentialDesignEnv
 from archgym_py.envs.arguments import refuse_unknown
 from archgym_py.envs.budgeted import BudgetedEnv
-from archgym_py.simulators.proxy import EMBEDDED, stand_in
 from archgym_py.simulators.soc.arrivals import DS3_MIX, Arrivals
 from archgym_py.simulators.soc.design import SoCDesignSimulator
 from archgym_py.simulators.soc.design_space import SOC_DESIGN_SPACE
+from archgym_py.simulators.stand_in import EMBEDDED, stand_in
 
 __all__ = ["SoCDesignEnv", "SoCDesignSequentialEnv", "SoCDesignVectorEnv"]
 
@@ -74,8 +74,9 @@ round_robin, random; planned: heft, cpop, peft, lookahead_heft | etf |
     objective such as "product:edp_uj_ms*area_mm2".
 
     Args:
-        workload: The applications: the name of a task graph, a list of names, or a mapping of names
-            to probabilities; see `archgym_py.simulators.soc.arrivals.as_mix`. By default DS3's six.
+        workload: The applications: the name of a task graph or the path of its file, which may be a
+            job of DS3 (`job_mine.txt`), a list of them, or a mapping to probabilities; see
+            `archgym_py.simulators.soc.arrivals.as_mix`. By default DS3's six.
         arrivals: When jobs come, such as "poisson:mean_us=500"; see
             `archgym_py.simulators.soc.arrivals`.
         n_jobs: Jobs of a run.
@@ -91,7 +92,8 @@ round_robin, random; planned: heft, cpop, peft, lookahead_heft | etf |
         area_budget_mm2: Largest area in mm2; None for no limit.
         power_budget_mw: Largest mean power in mW; None for no limit.
         simulator: "embedded", the model that comes with the library; "proxy:PATH" for a fitted
-            proxy in its place; or a mapping, see `archgym_py.simulators.proxy.stand_in`.
+            proxy in its place; the name of a real tool, or a mapping: see
+            `archgym_py.simulators.stand_in.stand_in`.
         objective: What is rewarded; see `archgym_py.objective.parse_objective`.
         action: "multidiscrete" (the default) or "box".
         render_mode: None or "ansi".

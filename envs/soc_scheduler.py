@@ -264,10 +264,11 @@ class SoCSchedulerEnv(gym.Env[Any, np.int64]):
     late jobs, energy in mJ, highest temperature in degrees Celsius, and the time in us.
 
     Args:
-        platform: The SoC: a name (`multiple_bal`, `ds3gym`, ...), a YAML file or a mapping; see
-            `archgym_py.simulators.soc.platforms`.
-        mix: The applications: a name, a list, names with probabilities, or a file of yours; see
-            `archgym_py.simulators.soc.graphs`. None: DS3's six.
+        platform: The SoC: a name (`multiple_bal`, `ds3gym`, ...), a YAML file, an SoC file of DS3
+            (`SoC.mine.txt`) or a mapping; see `archgym_py.simulators.soc.platforms`.
+        mix: The applications: a name, a list, names with probabilities, or a file of yours, which
+            may be a job of DS3 (`job_mine.txt`); see `archgym_py.simulators.soc.graphs`. None:
+            DS3's six.
         arrivals: "poisson:mean_us=100", "deterministic:period_us=100", "bursty:..." or
             "trace:FILE"; see `archgym_py.simulators.soc.arrivals`.
         n_jobs: Jobs of an episode.

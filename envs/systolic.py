@@ -11,7 +11,7 @@ from archgym_py.environment import DesignVectorEnv, SequentialDesignEnv
 from archgym_py.envs.arguments import refuse_unknown
 from archgym_py.envs.budgeted import BudgetedEnv
 from archgym_py.simulators.dnn.systolic_array import SYSTOLIC_SPACE, SystolicSimulator
-from archgym_py.simulators.proxy import EMBEDDED, stand_in
+from archgym_py.simulators.stand_in import EMBEDDED, stand_in
 
 __all__ = ["SystolicArrayEnv", "SystolicArraySequentialEnv", "SystolicArrayVectorEnv"]
 
@@ -41,10 +41,11 @@ class SystolicArrayEnv(BudgetedEnv):
     A design is infeasible if an SRAM is too small to be cut into as many macros as the array needs
     to be served in every cycle (7 percent of all), or if it exceeds a budget.
 
-    **Metrics**, each with its unit in its name: `cycles`, of which `stall_cycles` wait for the
-    DRAM; `latency_ms`; `utilization` of the multipliers; `dram_mb` moved; `energy_uj` with its
-    parts `energy_mac_uj`, `energy_register_uj`, `energy_sram_uj` and `energy_dram_uj`; `power_mw`;
-    `area_mm2`; and `edp_uj_ms`, energy times latency. What they include is said in
+    **Metrics**, each with its unit in its name: `cycles`, the sum of `compute_cycles` and of
+    `stall_cycles`, which wait for the DRAM; `latency_ms`; `utilization` of the multipliers;
+    `dram_mb` moved; `energy_uj` with its parts `energy_mac_uj`, `energy_register_uj`,
+    `energy_sram_uj` and `energy_dram_uj`; `power_mw`; `area_mm2`; and `edp_uj_ms`, energy times
+    latency. What they include is said in
     `archgym_py.simulators.dnn.systolic_array`. The accuracy of the network is no metric, so that
     nothing speaks against int8, and the memory has no price: with a budget and a scarcer
     objective than the default's there is more to weigh.
@@ -62,7 +63,8 @@ class SystolicArrayEnv(BudgetedEnv):
         area_budget_mm2: Largest area of array and SRAMs, in mm2; None for no limit.
         power_budget_mw: Largest mean power of chip and DRAM, in mW; None for no limit.
         simulator: "embedded", the model that comes with the library; "proxy:PATH" for a fitted
-            proxy in its place; or a mapping, see `archgym_py.simulators.proxy.stand_in`.
+            proxy in its place; the name of a real tool, or a mapping: see
+            `archgym_py.simulators.stand_in.stand_in`.
         objective: What is rewarded; see `archgym_py.objective.parse_objective`.
         action: "multidiscrete" (the default) or "box".
         render_mode: None or "ansi".

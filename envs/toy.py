@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from archgym_py.environment import DesignEnv, DesignVectorEnv, SequentialDesignEnv
-from archgym_py.simulators.proxy import EMBEDDED, stand_in
+from archgym_py.simulators.stand_in import EMBEDDED, stand_in
 from archgym_py.simulators.toy import TOY_SPACE, ToySimulator
 
 __all__ = ["ToyEnv", "ToySequentialEnv", "ToyVectorEnv"]
@@ -24,7 +24,8 @@ class ToyEnv(DesignEnv):
 
     Args:
         simulator: "embedded", the model that comes with the library; "proxy:PATH" for a fitted
-            proxy in its place; or a mapping, see `archgym_py.simulators.proxy.stand_in`.
+            proxy in its place; the name of a real tool, or a mapping: see
+            `archgym_py.simulators.stand_in.stand_in`.
         objective: What is rewarded; see `archgym_py.objective.parse_objective`.
         action: "multidiscrete" (the default) or "box".
         render_mode: None or "ansi".

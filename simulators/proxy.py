@@ -1,24 +1,17 @@
-"""A fitted proxy in the place of a simulator.
-
->>> import gymnasium as gym
->>> gym.make("ArchGym/Toy-v0", simulator="proxy:nowhere.safetensors")
-Traceback (most recent call last):
-archgym_py.errors.ProxyFileError: nowhere.safetensors: is no file. Name the one that ...
-"""
+"""A fitted proxy in the place of a simulator."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from archgym_py.checks import check_keys, number
+from archgym_py.checks import number
 from archgym_py.design import Design
-from archgym_py.errors import ConfigError, ProxyFileError, did_you_mean
-from archgym_py.proxy import Proxy, load_proxy, model_version
+from archgym_py.errors import ProxyFileError
+from archgym_py.proxy import Proxy, model_version
 from archgym_py.simulator import (
     PROXY,
     BatchSimulator,
@@ -28,15 +21,11 @@ from archgym_py.simulator import (
     Simulator,
     Status,
 )
-from archgym_py.space import ParameterSpace
 
-__all__ = ["EMBEDDED", "ProxySimulator", "stand_in"]
+__all__ = ["PREFIX", "ProxySimulator"]
 
-EMBEDDED = "embedded"
-"""Name of the simulator that an environment comes with."""
-
-_PREFIX = "proxy:"
-_KEYS = ("proxy", "fallback")
+PREFIX = "proxy:"
+"""Marks the name of a simulator as that of its proxy."""
 
 
 class ProxySimulator:
@@ -90,7 +79,7 @@ class ProxySimulator:
     @property
     def name(self) -> str:
         """Name of the simulator, marked as its proxy."""
-        return f"{_PREFIX}{self.reference.name}"
+        return f"{PREFIX}{self.reference.name}"
 
     @property
     def version(self) -> str:
@@ -186,38 +175,3 @@ class ProxySimulator:
             else each
             for each in found
         ]
-
-
-def stand_in(spec: object, reference: Simulator, space: ParameterSpace) -> Simulator:
-    """Return the simulator that the argument `simulator` of an environment asks for.
-
-    Args:
-        spec: "embedded"; "proxy:PATH" with the file of a proxy; or a mapping with the path as
-            `proxy` and optionally `fallback`, see `ProxySimulator`.
-        reference: The environment's own simulator.
-        space: The designs.
-
-    Returns:
-        `reference` itself, or a proxy in front of it.
-
-    Raises:
-        ConfigError: If the argument cannot be understood, or the proxy does not know the problem.
-        ProxyFileError: If the file cannot be read or is for something else.
-    """
-    if spec == EMBEDDED:
-        return reference
-    if isinstance(spec, Mapping):
-        check_keys(spec, _KEYS, ("proxy",), "simulator")
-        path, fallback = spec["proxy"], spec.get("fallback")
-    elif isinstance(spec, str) and spec.startswith(_PREFIX):
-        path, fallback = spec.removeprefix(_PREFIX), None
-    else:
-        near = did_you_mean(str(spec), (EMBEDDED, f"{_PREFIX}PATH"))
-        raise ConfigError(f"unknown simulator {spec!r}.{near}")
-    if not isinstance(path, str | Path) or not str(path):
-        raise ConfigError(f"the path of a proxy must name a file, got {path!r}.")
-    try:
-        return ProxySimulator(reference, load_proxy(path, space), fallback=fallback)
-    except BaseException:
-        reference.close()
-        raise

@@ -57,7 +57,7 @@ from archgym_py.space import Choice, Constraint, Design, Ordinal, ParameterSpace
 
 __all__ = ["SYSTOLIC_SPACE", "SystolicSimulator"]
 
-_MODEL_VERSION = "1"  # raise it when the same design gets other metrics
+_MODEL_VERSION = "2"  # raise it when the same design gets other metrics
 
 _SIDES = (4, 8, 12, 14, 16, 24, 28, 32, 48, 56, 64, 96, 112, 128, 192, 256)
 _KIB = (16, 32, 64, 128, 256, 512, 1024, 2048)
@@ -177,6 +177,7 @@ SYSTOLIC_SPACE = ParameterSpace(
 
 _METRICS: Final = {
     "cycles": ("cycles", "clock cycles of one inference"),
+    "compute_cycles": ("cycles", "cycles in which the array does not wait: those of SCALE-Sim"),
     "stall_cycles": ("cycles", "cycles in which the array waits for the DRAM"),
     "latency_ms": ("ms", "time of one inference"),
     "utilization": ("1", "multiplications over multipliers and cycles"),
@@ -500,6 +501,7 @@ def _evaluate(designs: Sequence[Design], products: _Products) -> dict[str, _Floa
     energy_uj = sum(energies.values(), np.zeros(len(designs)))
     return {
         "cycles": cycles,
+        "compute_cycles": work.total_compute,
         "stall_cycles": cycles - work.total_compute,
         "latency_ms": latency_ms,
         "utilization": products.macs / (rows * columns * cycles),
@@ -603,6 +605,7 @@ def _ends(
         "macs": float(products.macs) * every,
         "cells_cycles": multipliers * pick(cycles, axis=0),
         "cycles": pick(cycles, axis=0),
+        "compute_cycles": work.total_compute * every,
         "stall_cycles": pick(cycles - work.total_compute, axis=0),
         "latency_ms": latency_ms,
         "dram_mb": work.total_dram_bits / 8e6,

@@ -182,6 +182,24 @@ class AddressMap:
                 f"{', '.join(address_maps_for(technology))}"
             )
 
+    def congen(self) -> dict[str, Any]:
+        """Return the map as the content of a ConGen file, which `load_address_map` reads back.
+
+        Returns:
+            The object of the file, ready to be written as JSON; fields without bits are left out.
+
+        Examples:
+            >>> list(load_address_map("kit_ddr3_xor").congen()["CONGEN"])
+            ['XOR', 'BANK_BIT', 'ROW_BIT', 'COLUMN_BIT', 'BYTE_BIT']
+        """
+        fields: dict[str, Any] = {}
+        if self.xor:
+            fields["XOR"] = [{"FIRST": first, "SECOND": second} for first, second in self.xor]
+        for key, field in _FIELDS.items():
+            if bits := getattr(self, field):
+                fields[key] = list(bits)
+        return {"CONGEN": fields}
+
     def decode(self, addresses: npt.ArrayLike) -> DecodedAddresses:
         """Return where addresses lie. Bits above the memory's size are ignored, with a warning.
 

@@ -107,6 +107,8 @@ class DRAMSimulator:
 
     Attributes:
         metrics: Names, units and bounds of what is reported.
+        player_clock_mhz: As above.
+        delays_ns: The six delays by name ("think_delay_fw"), in ns.
 
     Raises:
         ConfigError: If the kernel has no room for so many channels, ranks, banks or requests.
@@ -137,6 +139,15 @@ class DRAMSimulator:
         self.technology = technology
         self._address_map = address_map
         self._fixed = dict(fixed)
+        self.player_clock_mhz = player_clock_mhz
+        self.delays_ns: Mapping[str, float] = {
+            "arbitration_delay_fw": arbitration_delay_fw_ns,
+            "arbitration_delay_bw": arbitration_delay_bw_ns,
+            "think_delay_fw": think_delay_fw_ns,
+            "think_delay_bw": think_delay_bw_ns,
+            "phy_delay_fw": phy_delay_fw_ns,
+            "phy_delay_bw": phy_delay_bw_ns,
+        }
         self._threads = threads or cores()
         self._pool: ThreadPoolExecutor | None = None
         self.version = f"{_MODEL_VERSION}+{trace.digest[:12]}"
@@ -316,6 +327,26 @@ class DRAMSimulator:
 
     # --- From designs to configurations ----------------------------------------------------------
 
+    def controller_of(self, design: Design) -> dict[str, Value]:
+        """Return a design's controller, with the parameters that are fixed.
+
+        Args:
+            design: A complete design.
+
+        Returns:
+            The value of each parameter of `layout.CONFIG`, in that order.
+        """
+        return {name: design[name] if name in design else self._fixed[name] for name in CONFIG}
+
+    def address_map_of(self, design: Design) -> AddressMap:
+        """Return the address map of a design, the simulator's own where designs have none.
+
+        Args:
+            design: A complete design.
+        """
+        name = self._map_name(design)
+        return load_address_map(name) if name else self._address_map
+
     def _map_name(self, design: Design) -> str:
         return str(design["address_map"]) if "address_map" in design else ""
 
@@ -331,8 +362,7 @@ class DRAMSimulator:
 
     def _config(self, design: Design) -> list[int]:
         row = []
-        for name in CONFIG:
-            value = design[name] if name in design else self._fixed[name]
+        for name, value in self.controller_of(design).items():
             numbers = _NUMBER.get(name)
             row.append(int(value) if numbers is None else numbers[str(value)])
         return row

@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from archgym_py.errors import TraceError
 
-__all__ = ["MAX_STAMP", "Trace", "is_trace_file", "read_stl", "write_stl"]
+__all__ = ["MAX_STAMP", "Trace", "is_trace_file", "read_stl", "stl_text", "write_stl"]
 
 MAX_STAMP = 10**12 - 1
 """Largest cycle of a trace: at any sensible clock its time in picoseconds has 63 bits."""
@@ -182,15 +182,23 @@ def write_stl(trace: Trace, path: str | os.PathLike[str]) -> None:
         right = ".rstl" if trace.relative else ".stl"
         kind = "relative" if trace.relative else "absolute"
         raise TraceError(f"{path}: a trace with {kind} cycles needs the ending {right}.")
+    content = stl_text(trace).encode("ascii")
+    path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
+
+
+def stl_text(trace: Trace) -> str:
+    """Return the text of the file that `write_stl` writes.
+
+    Args:
+        trace: The trace.
+    """
     requests = zip(
         trace.stamps.tolist(), trace.is_write.tolist(), trace.addresses.tolist(), strict=True
     )
-    text = "".join(
-        f"{stamp}:\t{'write' if write else 'read'}\t0x{address:X}\n"
+    return "".join(
+        f"{stamp}:\t{'write' if write else 'read'}\t0x{address:x}\n"
         for stamp, write, address in requests
     )
-    content = text.encode("ascii")
-    path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
 
 
 def _is_relative(path: Path) -> bool:

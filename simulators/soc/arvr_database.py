@@ -14,7 +14,7 @@ is 1, 4, 6 or 8. The energy and area of a memory depend on its size, a multiple 
 large as what it holds at the same time.
 
 Formulas and figures are those of FARSI (Boroujerdian et al., ACM TECS 2022); the figures are data
-in `configs/soc/arvr/hardware`.
+in `configs/soc/arvr/hardware`. A workload may have others (`Blocks`).
 
     >>> from archgym_py.simulators.soc.arvr_workloads import load_workload
     >>> blocks = BlockLibrary(load_workload("edge_detection"))
@@ -38,7 +38,7 @@ import numpy.typing as npt
 
 from archgym_py.config import load_yaml
 from archgym_py.errors import UnknownNameError, did_you_mean
-from archgym_py.simulators.soc.arvr_workloads import Task, Workload
+from archgym_py.simulators.soc.arvr_workloads import Blocks, Task, Workload
 
 __all__ = [
     "CORE",
@@ -49,6 +49,7 @@ __all__ = [
     "Memory",
     "MemoryTable",
     "Processor",
+    "hardware_of",
     "load_hardware",
     "unrolls",
 ]
@@ -175,6 +176,19 @@ class Hardware:
         """Time over which power is averaged, in seconds."""
         return float(self.settings["power_window_s"])
 
+    @property
+    def blocks(self) -> Blocks:
+        """The figures that a workload may have others for."""
+        core, memory = self.settings["core"], self.settings["memory"]
+        return Blocks(
+            core_clock_mhz=core["clock_mhz"],
+            core_instructions_per_joule=core["instructions_per_joule"],
+            core_area_m2=core["area_m2"],
+            accelerator_clock_mhz=self.settings["accelerator"]["clock_mhz"],
+            clock_mhz=memory["clock_mhz"],
+            widths_bytes=tuple(memory["widths_bytes"]),
+        )
+
 
 @cache
 def load_hardware() -> Hardware:
@@ -195,6 +209,26 @@ def load_hardware() -> Hardware:
     return Hardware(
         settings, MemoryTable(sizes[0], *np.ascontiguousarray(table.transpose(2, 0, 1)))
     )
+
+
+def hardware_of(workload: Workload) -> Hardware:
+    """Return the figures for a workload: those of the library, and its own in their place."""
+    hardware, own = load_hardware(), workload.blocks
+    if own is None:
+        return hardware
+    common = {"clock_mhz": own.clock_mhz, "widths_bytes": list(own.widths_bytes)}
+    changed: dict[str, dict[str, Any]] = {
+        "core": {
+            "clock_mhz": own.core_clock_mhz,
+            "instructions_per_joule": own.core_instructions_per_joule,
+            "area_m2": own.core_area_m2,
+        },
+        "accelerator": {"clock_mhz": own.accelerator_clock_mhz},
+        "memory": common,
+        "bus": common,
+    }
+    kinds = {kind: {**hardware.settings[kind], **figures} for kind, figures in changed.items()}
+    return Hardware({**hardware.settings, **kinds}, hardware.table)
 
 
 def unrolls(task: Task) -> tuple[int, ...]:
@@ -223,7 +257,7 @@ class BlockLibrary:
 
     Args:
         workload: Its tasks have accelerators.
-        hardware: Figures; by default those that come with the library.
+        hardware: Figures; by default those of `hardware_of`.
 
     Attributes:
         hardware: The figures.
@@ -233,7 +267,7 @@ class BlockLibrary:
     """
 
     def __init__(self, workload: Workload, hardware: Hardware | None = None) -> None:
-        self.hardware = hardware or load_hardware()
+        self.hardware = hardware or hardware_of(workload)
         settings = self.hardware.settings
         core = settings["core"]
         self.processors = (

@@ -26,8 +26,12 @@ A workload file is YAML:
 | `budgets`           | what a design should keep; may be left out                              |
 | `accelerator_order` | names of the tasks with accelerators in the order in which these are    |
 |                     | listed; may be left out for that of the tasks                           |
+| `blocks`            | figures of the blocks, see `Blocks`; may be left out for those of       |
+|                     | `archgym_py.simulators.soc.arvr_database`                               |
 
 The four figures of an accelerator come together: a task without them runs on cores only.
+
+A file that ends in .csv is of FARSI's database; see `archgym_py.simulators.soc.farsi_import`.
 
 `as_workload` takes a workload in every form in which a configuration can hold one:
 
@@ -52,7 +56,10 @@ from archgym_py.errors import ConfigError, UnknownNameError, did_you_mean
 from archgym_py.simulators.soc.shelf import Shelf
 
 __all__ = [
+    "INSTRUCTIONS_PER_CYCLE",
     "MAX_TASKS",
+    "MAX_WIDTHS",
+    "Blocks",
     "Budgets",
     "Edge",
     "Task",
@@ -68,6 +75,9 @@ MAX_TASKS: Final = 63
 
 INSTRUCTIONS_PER_CYCLE: Final = 2
 """Of the A53, on which the work of a task was measured."""
+
+MAX_WIDTHS: Final = 16
+"""Most widths of memories and buses."""
 
 _MOST: Final = 1e15  # of cycles, bytes and the like, so that products stay exact enough
 _IP_FIELDS: Final = ("ip_cycles", "ip_energy", "ip_area", "loop_iterations")
@@ -165,6 +175,52 @@ class Budgets:
             object.__setattr__(self, field.name, value)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blocks:
+    """Figures of the blocks that a system is made of, in place of those of the library.
+
+    Attributes:
+        core_clock_mhz: Clock of the core.
+        core_instructions_per_joule: Its instructions for each J.
+        core_area_m2: Its area.
+        accelerator_clock_mhz: Lowest clock of accelerators, that of their `ip_cycles`.
+        clock_mhz: Lowest clock of memories and buses.
+        widths_bytes: Widths of memories and of buses, ascending.
+
+    Raises:
+        ConfigError: If a figure is out of range.
+    """
+
+    core_clock_mhz: float
+    core_instructions_per_joule: float
+    core_area_m2: float
+    accelerator_clock_mhz: float
+    clock_mhz: int
+    widths_bytes: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("core_clock_mhz", 1.0, 1e5),
+            ("core_instructions_per_joule", 1.0, 1e18),
+            ("core_area_m2", 1e-12, 1.0),
+            ("accelerator_clock_mhz", 1.0, 1e5),
+        ):
+            value = number(f"blocks: {name}", getattr(self, name), low, high)
+            object.__setattr__(self, name, value)
+        clock = integer("blocks: clock_mhz", self.clock_mhz, 1, 100_000)
+        object.__setattr__(self, "clock_mhz", clock)
+        widths: object = self.widths_bytes
+        if not isinstance(widths, Sequence) or isinstance(widths, str):
+            raise ConfigError(f"blocks: widths_bytes must be a list, got {widths!r}.")
+        checked = tuple(integer("blocks: a width in bytes", width, 1, 2**20) for width in widths)
+        if not 1 <= len(checked) <= MAX_WIDTHS or list(checked) != sorted(set(checked)):
+            raise ConfigError(
+                f"blocks: widths_bytes must be 1 to {MAX_WIDTHS} different widths in ascending "
+                f"order, got {list(checked)}."
+            )
+        object.__setattr__(self, "widths_bytes", checked)
+
+
 @dataclass(frozen=True)
 class Workload:
     """A graph of tasks.
@@ -176,6 +232,7 @@ class Workload:
         budgets: What a design should keep; None if nothing is said about it.
         accelerator_order: Names of the tasks with accelerators, in the order in which these are
             listed; empty for that of the tasks.
+        blocks: Figures of the blocks; None for those of the library.
         description: One line that says what is done.
         source: Where the figures are from.
 
@@ -189,6 +246,7 @@ class Workload:
     edges: tuple[Edge, ...] = ()
     budgets: Budgets | None = None
     accelerator_order: tuple[str, ...] = ()
+    blocks: Blocks | None = None
     description: str = ""
     source: str = ""
 
@@ -278,6 +336,8 @@ class Workload:
         ]
         edges = [(edge.parent, edge.child, edge.bytes) for edge in self.edges]
         text = repr((content, edges, self.accelerator_order))
+        if self.blocks is not None:
+            text += repr(self.blocks)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     def index(self, task: str) -> int:
@@ -329,7 +389,8 @@ def load_workload(name_or_path: str | os.PathLike[str]) -> Workload:
     """Return a workload that comes with the library, or that of a file.
 
     Args:
-        name_or_path: One of `workload_names()`, or the path of a file that ends in .yaml or .yml.
+        name_or_path: One of `workload_names()`, or the path of a file that ends in .yaml, .yml or,
+            in FARSI's format, .csv.
 
     Returns:
         The workload; for a name the same object in every call.
@@ -342,7 +403,7 @@ def load_workload(name_or_path: str | os.PathLike[str]) -> Workload:
         >>> load_workload("edge_detecton")
         Traceback (most recent call last):
         archgym_py.errors.UnknownNameError: unknown workload 'edge_detecton'. Did you mean \
-'edge_detection'? The name of a file ends in .yaml or .yml.
+'edge_detection'? The name of a file ends in .yaml, .yml or .csv.
     """
     return _SHELF.load(name_or_path)
 
@@ -404,6 +465,11 @@ def parse_workload(content: Mapping[str, Any], *, source: str) -> Workload:
         limits = tuple(field.name for field in fields(Budgets))
         check_keys(content["budgets"], limits, limits, f"{source}: budgets")
         budgets = made(source, Budgets, **content["budgets"])
+    blocks = None
+    if "blocks" in content:
+        figures = tuple(field.name for field in fields(Blocks))
+        check_keys(content["blocks"], figures, figures, f"{source}: blocks")
+        blocks = made(source, Blocks, **content["blocks"])
     order = _list_of(content, "accelerator_order", source)
     for name in order:
         if name not in names:
@@ -419,6 +485,7 @@ def parse_workload(content: Mapping[str, Any], *, source: str) -> Workload:
         edges=tuple(edges),
         budgets=budgets,
         accelerator_order=tuple(order),
+        blocks=blocks,
         **texts,
     )
     return workload
@@ -435,4 +502,10 @@ def _parse(content: Mapping[str, Any], source: str) -> Workload:
     return parse_workload(content, source=source)
 
 
-_SHELF: Final = Shelf("workload", ("soc", "arvr", "workloads"), _parse)
+def _read_farsi(path: str) -> Workload:
+    from archgym_py.simulators.soc.farsi_import import read_farsi  # which needs this module
+
+    return read_farsi(path)
+
+
+_SHELF: Final = Shelf("workload", ("soc", "arvr", "workloads"), _parse, {".csv": _read_farsi})

@@ -15,6 +15,8 @@ A platform knows how long each of its clusters takes for a task, by the task's n
 states it for this graph instead: such a task runs on the clusters that are named there and on no
 others, and names of clusters that a platform does not have count for other platforms.
 
+A file that ends in .txt is a job of DS3; see `archgym_py.simulators.soc.ds3_import`.
+
 `as_task_graph` takes a graph in every form in which a configuration can hold one:
 
     >>> as_task_graph("lag_detection").tasks[-1]
@@ -278,7 +280,8 @@ def load_task_graph(name_or_path: str | os.PathLike[str]) -> TaskGraph:
     """Return a task graph that comes with the library, or that of a file.
 
     Args:
-        name_or_path: One of `task_graph_names()`, or the path of a file that ends in .yaml or .yml.
+        name_or_path: One of `task_graph_names()`, or the path of a file that ends in .yaml, .yml
+            or, in DS3's format, .txt.
 
     Returns:
         The graph; for a name the same object in every call.
@@ -293,7 +296,7 @@ def load_task_graph(name_or_path: str | os.PathLike[str]) -> TaskGraph:
         >>> load_task_graph("wifi_reciever")
         Traceback (most recent call last):
         archgym_py.errors.UnknownNameError: unknown task graph 'wifi_reciever'. Did you mean
-        'wifi_receiver'? The name of a file ends in .yaml or .yml.
+        'wifi_receiver'? The name of a file ends in .yaml, .yml or .txt.
     """
     return _SHELF.load(name_or_path)
 
@@ -432,4 +435,10 @@ def _parse(content: Mapping[str, Any], where: str) -> TaskGraph:
     return parse_task_graph(content, where=where)
 
 
-_SHELF: Final = Shelf("task graph", ("soc", "graphs"), _parse)
+def _read_ds3(path: str) -> TaskGraph:
+    from archgym_py.simulators.soc.ds3_import import read_ds3_job  # which needs this module
+
+    return read_ds3_job(path)
+
+
+_SHELF: Final = Shelf("task graph", ("soc", "graphs"), _parse, {".txt": _read_ds3})

@@ -25,6 +25,8 @@ A platform file is YAML. A cluster is a group of equal PEs that share an operati
       LFM: {A7: 90}
       xcorr_fft0: {A7: 150, FFT: 30}
 
+A file that ends in .txt is one of DS3; see `archgym_py.simulators.soc.ds3_import`.
+
 `as_platform` takes a platform in every form in which a configuration can hold one:
 
     >>> platform = as_platform("multiple_bal")
@@ -463,7 +465,8 @@ def load_platform(name_or_path: str | os.PathLike[str]) -> Platform:
     """Return a platform that comes with the library, or that of a file.
 
     Args:
-        name_or_path: One of `platform_names()`, or the path of a file that ends in .yaml or .yml.
+        name_or_path: One of `platform_names()`, or the path of a file that ends in .yaml, .yml or,
+            in DS3's format, .txt.
 
     Returns:
         The platform; for a name the same object in every call.
@@ -478,7 +481,7 @@ def load_platform(name_or_path: str | os.PathLike[str]) -> Platform:
         >>> load_platform("multiple_ball")
         Traceback (most recent call last):
         archgym_py.errors.UnknownNameError: unknown platform 'multiple_ball'. Did you mean
-        'multiple_bal'? The name of a file ends in .yaml or .yml.
+        'multiple_bal'? The name of a file ends in .yaml, .yml or .txt.
     """
     return _SHELF.load(name_or_path)
 
@@ -649,4 +652,10 @@ def _parse(content: Mapping[str, Any], where: str) -> Platform:
     return parse_platform(content, where=where)
 
 
-_SHELF: Final = Shelf("platform", ("soc", "platforms"), _parse)
+def _read_ds3(path: str) -> Platform:
+    from archgym_py.simulators.soc.ds3_import import read_ds3_soc  # which needs this module
+
+    return read_ds3_soc(path)
+
+
+_SHELF: Final = Shelf("platform", ("soc", "platforms"), _parse, {".txt": _read_ds3})

@@ -1,4 +1,4 @@
-"""Data that come with the library by name, or from a user's YAML file or mapping."""
+"""Data that come with the library by name, or from a user's file or mapping."""
 
 from __future__ import annotations
 
@@ -25,15 +25,24 @@ class Shelf(Generic[_T]):
         kind: What they are, for messages ("task graph").
         folder: Where those of the library lie below `archgym_py/configs`.
         parse: Makes one from the content of a file and from what to call that in messages.
+        foreign: Readers of files in the formats of other tools, by the ending of their names; a
+            reader takes the path of a file that exists.
     """
 
     def __init__(
-        self, kind: str, folder: Sequence[str], parse: Callable[[Mapping[str, Any], str], _T]
+        self,
+        kind: str,
+        folder: Sequence[str],
+        parse: Callable[[Mapping[str, Any], str], _T],
+        foreign: Mapping[str, Callable[[str], _T]] | None = None,
     ) -> None:
         self._kind = kind
         self._folder = files("archgym_py.configs").joinpath(*folder)
         self._parse = parse
+        self._foreign = dict(foreign or {})
         self._loaded: dict[str, _T] = {}
+        *others, last = (*_SUFFIXES, *self._foreign)
+        self._endings = f"{', '.join(others)} or {last}"
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -44,7 +53,8 @@ class Shelf(Generic[_T]):
         """Return one that comes with the library, or that of a file.
 
         Args:
-            name_or_path: One of `names`, or the path of a file that ends in .yaml or .yml.
+            name_or_path: One of `names`, or the path of a file that ends in .yaml, .yml or the
+                ending of a format of another tool.
 
         Returns:
             The thing; for a name the same object in every call.
@@ -61,14 +71,14 @@ class Shelf(Generic[_T]):
                 f"a {self._kind} must be its name or the path of its file, as text, got "
                 f"{name_or_path!r}."
             )
-        if text.lower().endswith(_SUFFIXES):
+        if text.lower().endswith((*_SUFFIXES, *self._foreign)):
             return self._read(text)
         if not isinstance(name_or_path, str):
-            raise ConfigError(f"{text}: the name of a {self._kind}'s file ends in .yaml or .yml.")
+            raise ConfigError(f"{text}: the name of a {self._kind}'s file ends in {self._endings}.")
         if text not in self.names:
             raise UnknownNameError(
                 f"unknown {self._kind} {text!r}.{did_you_mean(text, self.names)} The name of a "
-                f"file ends in .yaml or .yml."
+                f"file ends in {self._endings}."
             )
         if text not in self._loaded:
             with as_file(self._folder / f"{text}.yaml") as path:
@@ -106,6 +116,9 @@ class Shelf(Generic[_T]):
                 f"{where}: does not exist. Check the path; {self._kind}s that come with the "
                 f"library have names without an ending.{hint}"
             )
+        for ending, read in self._foreign.items():
+            if path.lower().endswith(ending):
+                return read(path)
         try:
             content = load_yaml(path)
         except ConfigError as error:

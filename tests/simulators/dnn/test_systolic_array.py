@@ -86,7 +86,7 @@ def test_values_by_hand() -> None:
     # 40 x 48 by 48 x 64 with outputs staying on 32 x 32 cells: 2 x 2 folds of 48 + 62 cycles.
     metrics = evaluate(**WIDE)
     cycles, macs = 4 * 110, 40 * 48 * 64
-    assert metrics["cycles"] == cycles
+    assert metrics["cycles"] == metrics["compute_cycles"] == cycles
     assert metrics["stall_cycles"] == 0
     assert metrics["latency_ms"] == pytest.approx(cycles / 500e3)
     assert metrics["utilization"] == pytest.approx(macs / (1024 * cycles))
@@ -142,6 +142,7 @@ def test_a_slow_memory_stalls_each_layer_on_its_own() -> None:
     waiting = math.ceil(bits / (12.8e9 * 8 / 500e6))
     alone = evaluate(network(slow), rows=16)
     assert alone["cycles"] == waiting
+    assert alone["compute_cycles"] == 2 * (48 + 46)
     assert alone["stall_cycles"] == waiting - 2 * (48 + 46)
     busy = GEMM | {"name": "thick", "P": 120, "M": 120, "C": 256}
     other = evaluate(network(busy), rows=16)

@@ -225,8 +225,8 @@ def test_missing_files_and_names(tmp_path: Path) -> None:
         as_task_graph("canonicl")
     with pytest.raises(ConfigError, match=r"canonical.yaml: does not exist.*Did you mean 'canon"):
         as_task_graph(tmp_path / "canonical.yaml")
-    with pytest.raises(ConfigError, match=r"g.txt: the name of a task graph's file ends in .yaml"):
-        as_task_graph(tmp_path / "g.txt")
+    with pytest.raises(ConfigError, match=r"g.csv: the name of a task graph's file ends in .yaml"):
+        as_task_graph(tmp_path / "g.csv")
     with pytest.raises(ConfigError, match=r"must be its name, the path of its file, a mapping"):
         as_task_graph(3)  # type: ignore[arg-type]
 
