@@ -57,14 +57,14 @@ def stand_in(spec: object, reference: Simulator, space: ParameterSpace) -> Simul
     try:
         if isinstance(spec, Mapping) and "backend" in spec:
             options = {str(key): value for key, value in spec.items() if key != "backend"}
-            return backend_of(spec["backend"], reference, space, **options)
+            return _found(backend_of(spec["backend"], reference, space, **options))
         if isinstance(spec, Mapping):
             check_keys(spec, _PROXY_KEYS, ("proxy",), "simulator")
             return _proxy(spec["proxy"], reference, space, fallback=spec.get("fallback"))
         if isinstance(spec, str) and spec.startswith(PREFIX):
             return _proxy(spec.removeprefix(PREFIX), reference, space, fallback=None)
         if isinstance(spec, str) and spec in BACKENDS:
-            return backend_of(spec, reference, space)
+            return _found(backend_of(spec, reference, space))
         known = (EMBEDDED, f"{PREFIX}PATH", *BACKENDS.names())
         raise ConfigError(f"unknown simulator {spec!r}.{did_you_mean(str(spec), known)}")
     except BaseException:
@@ -73,7 +73,10 @@ def stand_in(spec: object, reference: Simulator, space: ParameterSpace) -> Simul
 
 
 def backend_of(name: object, embedded: Simulator, space: ParameterSpace, **options: Any) -> Backend:
-    """Return a real tool for the designs of an environment.
+    """Return the adapter of a real tool for the designs of an environment.
+
+    The tool itself is looked for when it is first needed: the adapter can write configurations for
+    it wherever it is.
 
     Args:
         name: Name in the registry of backends.
@@ -82,8 +85,8 @@ def backend_of(name: object, embedded: Simulator, space: ParameterSpace, **optio
         **options: Arguments of the backend.
 
     Raises:
-        ConfigError: If the backend does not evaluate such designs, an option is unknown or illegal,
-            or the tool is not there.
+        ConfigError: If the backend does not evaluate such designs, or an option is unknown or
+            illegal.
         UnknownNameError: If there is no such backend.
     """
     cls: type[Backend] = BACKENDS.load(str(name))
@@ -95,6 +98,12 @@ def backend_of(name: object, embedded: Simulator, space: ParameterSpace, **optio
                 f"the backend {name!r} has no option {option!r}.{did_you_mean(option, known)}"
             )
     return cls(embedded, space, **options)
+
+
+def _found(backend: Backend) -> Backend:
+    """Return a backend whose tool is there; its version is the tool's, too."""
+    backend.version  # noqa: B018
+    return backend
 
 
 def _proxy(

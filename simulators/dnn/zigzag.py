@@ -325,8 +325,6 @@ class _Tool:
 
     Args:
         opt: What is minimised, a key of `_STAGES`.
-        opt: What the order of loops minimises, "latency", "energy" or "EDP"; by default the goal of
-            the embedded mapper. For latency alone ZigZag spends any energy on the last cycle.
         lpf_limit: Factors into which loops are cut.
 
     Raises:

@@ -84,11 +84,13 @@ class DRAMSys(Backend):
 
     Examples:
         >>> import gymnasium as gym
-        >>> settings = {"backend": "dramsys", "program": "/opt/DRAMSys"}
-        >>> env = gym.make("ArchGym/DRAMController-v0", simulator=settings)
-        >>> simulator = env.unwrapped.simulator
-        >>> sorted(simulator.configuration(env.unwrapped.space.default()))[-2:]
+        >>> env = gym.make("ArchGym/DRAMController-v0").unwrapped
+        >>> dramsys = DRAMSys(env.simulator, env.space, version="4")
+        >>> sorted(dramsys.configuration(env.space.default()))[-2:]
         ['simulation.json', 'traces/trace.stl']
+        >>> gym.make("ArchGym/DRAMController-v0", simulator={"backend": "dramsys", "program": "/x"})
+        Traceback (most recent call last):
+        archgym_py.errors.ConfigError: program: '/x' is no program that can be executed. ...
     """
 
     name = "dramsys"
