@@ -740,7 +740,7 @@ The README.txt of a tool's files says how the tool is called. The best design is
 highest reward, the first of equals.""",
     "crosscheck": """\
   archgym crosscheck ArchGym/DRAMController-v0 --backend embedded --backend dramsys \\
-      --option dramsys.program=/opt/DRAMSys --designs 100 --out scatter.png
+      --option dramsys.program=/opt/DRAMSys/bin/DRAMSys --designs 100 --out scatter.png
   archgym crosscheck ArchGym/SystolicArray-v0 --backend embedded --backend scalesim \\
       --workload alexnet --layers 5 --designs 20 --metric compute_cycles --csv pairs.csv --exact
 

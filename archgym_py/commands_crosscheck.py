@@ -55,13 +55,11 @@ class Crosscheck:
         names: What the simulators are called: "embedded", the name of a backend, or "proxy:PATH".
         metrics: The metrics that are compared.
         pairs: The designs with what both say of them.
-        default: The default design.
     """
 
     names: tuple[str, str]
     metrics: tuple[Metric, ...]
     pairs: tuple[Pair, ...]
-    default: Design
 
     def text(self) -> str:
         """Return tables of the agreement, the failures and the largest disagreements."""
@@ -77,14 +75,18 @@ class Crosscheck:
         ]
         for each in agreements:
             if each.worst:
-                rows = worst_rows(each, self.pairs, self.names, self.default)
+                rows = worst_rows(each, self.pairs, self.names)
                 blocks.append(f"largest disagreements in {each.metric}\n{_aligned(rows)}")
         return "\n\n".join(blocks)
 
     @property
     def equal(self) -> bool:
-        """Whether the simulators agree on every status and every value, to the last bit."""
-        return not differs(self.pairs, self.metrics)
+        """Whether the simulators agree on every status and every value, to the last bit.
+
+        They do not where no design has been evaluated by both.
+        """
+        compared = any(pair.both for pair in self.pairs)
+        return compared and not differs(self.pairs, self.metrics)
 
     @property
     def _trials(self) -> tuple[list[Any], list[Any]]:
@@ -162,7 +164,6 @@ def crosscheck(
         start(2 * designs * len(problems))
     pairs: list[Pair] = []
     common: tuple[Metric, ...] | None = None
-    default: Design = {}
     for problem in problems:
         with ExitStack() as stack:
             env = make_env(env_id, {**problem, "simulator": EMBEDDED})
@@ -179,7 +180,6 @@ def crosscheck(
             # A tool may report less for some workloads.
             kept = {metric.name for metric in shared}
             common = shared if common is None else tuple(m for m in common if m.name in kept)
-            default = env.space.default()
             label = str(problem.get("workload", ""))
             for design in feasible_designs(env, designs, seed=seed):
                 trials = []
@@ -187,8 +187,13 @@ def crosscheck(
                     trials.append(evaluator.evaluate(design))
                     if progress is not None:
                         progress(1)
-                pairs.append(Pair(label, *trials))
-    return Crosscheck((first, second), common or (), tuple(pairs), default)
+                one, other = trials
+                pairs.append(Pair(label, one, other, env.space.default()))
+    if not common:
+        raise ConfigError(
+            "no metric is reported by both for all workloads. Compare the workloads one by one."
+        )
+    return Crosscheck((first, second), common, tuple(pairs))
 
 
 def feasible_designs(env: DesignEnv, number: int, *, seed: int) -> list[Design]:
@@ -362,7 +367,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--csv", metavar="FILE", type=Path, help="table of all designs to write")
     command.add_argument(
-        "--exact", action="store_true", help="exit code 1 if any status or value differs"
+        "--exact",
+        action="store_true",
+        help="exit code 1 if any status or value differs, or nothing was compared",
     )
     command.set_defaults(action=_crosscheck)
 

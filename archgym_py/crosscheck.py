@@ -54,11 +54,13 @@ class Pair:
         workload: Name of the workload, "" for the only one.
         first: What the first simulator says.
         second: What the second one says of the same design.
+        default: The default design of the space, which may depend on the workload.
     """
 
     workload: str
     first: Trial
     second: Trial
+    default: Mapping[str, object]
 
     @property
     def both(self) -> bool:
@@ -206,7 +208,7 @@ def table(agreements: Sequence[Agreement]) -> list[tuple[str, ...]]:
 
 
 def worst_rows(
-    each: Agreement, pairs: Sequence[Pair], names: tuple[str, str], default: Mapping[str, object]
+    each: Agreement, pairs: Sequence[Pair], names: tuple[str, str]
 ) -> list[tuple[str, ...]]:
     """Return the designs that disagree most as rows of text with a head.
 
@@ -214,7 +216,10 @@ def worst_rows(
         each: The figures of a metric.
         pairs: The designs.
         names: Names of the two simulators.
-        default: The default design; of others those parameters are shown in which they differ.
+
+    Returns:
+        Rows of equal length, the first one with the names of the columns. Of a design those
+        parameters are shown in which it differs from the default one.
     """
     rows: list[tuple[str, ...]] = [("pair", *names, "rel. diff.", "workload and design")]
     for number in each.worst:
@@ -222,7 +227,7 @@ def worst_rows(
         a, b = pair.first.metrics[each.metric], pair.second.metrics[each.metric]
         design = pair.first.design
         changed = [
-            f"{name}={value}" for name, value in design.items() if value != default.get(name)
+            f"{name}={value}" for name, value in design.items() if value != pair.default.get(name)
         ]
         what = " ".join([pair.workload, *(changed or ["default design"])]).strip()
         difference = relative_difference(a, b)

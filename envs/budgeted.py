@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
 from archgym_py.environment import DesignEnv
-from archgym_py.errors import ConfigError
+from archgym_py.errors import ConfigError, SimulatorError
 from archgym_py.simulator import Evaluation, Simulator, Status, reference_of
 from archgym_py.space import Design, ParameterSpace
 
@@ -51,7 +51,14 @@ class BudgetedEnv(DesignEnv):
         """
         if self._baseline is None:
             simulator = cast(_Budgeted, reference_of(self.simulator))
-            evaluation = simulator.evaluate_unbudgeted(self._reference)
+            try:
+                evaluation = simulator.evaluate_unbudgeted(self._reference)
+            except SimulatorError as error:
+                raise ConfigError(
+                    f"the default design is what others are compared with, but "
+                    f"{self.simulator.name} cannot evaluate it: {error} Give the metrics of "
+                    f"another one as baseline."
+                ) from error
             if evaluation.status is not Status.OK:
                 raise ConfigError(
                     f"the default design is what others are compared with and must work but for "

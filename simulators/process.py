@@ -16,8 +16,10 @@ the arguments as they are.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -31,10 +33,13 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from archgym_py.checks import number
+from archgym_py.checks import number, require_type
 from archgym_py.errors import ConfigError, SimulatorError, SimulatorTimeout, did_you_mean
 
-__all__ = ["Answer", "Program", "find_program", "last_lines", "quantity"]
+__all__ = ["MAX_TIMEOUT_S", "Answer", "Program", "find_program", "last_lines", "quantity"]
+
+MAX_TIMEOUT_S = 7 * 24 * 3600.0
+"""Longest time that a call may be given, in seconds."""
 
 _LAST_LINES = 10
 """Lines of a program's messages that an error shows."""
@@ -42,8 +47,10 @@ _LAST_LINES = 10
 _MAX_OUTPUT = 2**28
 """Most bytes of a file or a stream that are read."""
 
+_TAIL = 2**16
+"""Bytes of a stream in which its last lines are looked for."""
+
 _SHORTEST_POLL_S, _LONGEST_POLL_S = 0.0005, 0.02
-_MAX_TIMEOUT_S = 7 * 24 * 3600.0
 
 _POWERS = {
     "time": {"s": 0, "ms": -3, "us": -6, "µs": -6, "ns": -9, "ps": -12, "fs": -15},
@@ -115,7 +122,7 @@ class Program:
             )
         # Calls are made elsewhere. A link stays one: Python finds its environment by it.
         self.command = (str(Path(found).absolute()), *words[1:])
-        self.timeout_s = number("timeout_s", timeout_s, 1e-3, _MAX_TIMEOUT_S)
+        self.timeout_s = number("timeout_s", timeout_s, 1e-3, MAX_TIMEOUT_S)
         self._environment = dict(environment or {})
 
     @property
@@ -170,16 +177,16 @@ class Program:
             with (streams / "out").open("wb+") as out, (streams / "err").open("wb+") as err:
                 status = self._run(arguments, folder, out, err)
                 wall_s = time.perf_counter() - begun
+                name = self._name
+                said = last_lines(_tail(err)) or last_lines(_tail(out))
+                if status is None:
+                    raise SimulatorTimeout(
+                        f"{name} did not finish within {self.timeout_s:g} s and was killed.{said} "
+                        f"Give it more time (timeout_s) or a smaller problem."
+                    )
+                if status != 0:
+                    raise SimulatorError(f"{name} {_ending(status)}.{said}")
                 stdout, stderr = self._text(out, "output"), self._text(err, "messages")
-            name = self._name
-            said = last_lines(stderr) or last_lines(stdout)
-            if status is None:
-                raise SimulatorTimeout(
-                    f"{name} did not finish within {self.timeout_s:g} s and was killed.{said} Give "
-                    f"it more time (timeout_s) or a smaller problem."
-                )
-            if status != 0:
-                raise SimulatorError(f"{name} {_ending(status)}.{said}")
             found = {}
             for path in read:
                 try:
@@ -210,6 +217,7 @@ class Program:
                 f"{self.command[0]} cannot be started: {error.strerror}. Check that it was made "
                 f"for this machine."
             ) from None
+        self._limit(process.pid)
         # Popen.wait() would reap the program. As long as nobody does, its number stays that of its
         # group, and killing the group can hit no other one.
         deadline = time.monotonic() + self.timeout_s
@@ -228,6 +236,21 @@ class Program:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         return process.returncode if ended else None
+
+    def _limit(self, pid: int) -> None:
+        """Limit what a program can do where nobody is left to watch it, if the system can.
+
+        Its files do not fill the disk, and what computes does not go on for ever.
+        """
+        if not hasattr(resource, "prlimit"):
+            return  # only Linux sets the limits of another process
+        seconds = math.ceil(self.timeout_s * (os.cpu_count() or 1)) + 1
+        limits = {resource.RLIMIT_CPU: seconds, resource.RLIMIT_FSIZE: 2 * _MAX_OUTPUT}
+        for what, limit in limits.items():
+            with suppress(ProcessLookupError, ValueError, PermissionError):
+                hard = resource.getrlimit(what)[1]
+                most = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+                resource.prlimit(pid, what, (most, most))
 
     def _text(self, file: IO[bytes], what: str) -> str:
         file.seek(0)
@@ -256,6 +279,8 @@ def find_program(
     Raises:
         ConfigError: If what was named is no program, or nothing was named and none is in PATH.
     """
+    if given is not None:
+        require_type("program", given, str, os.PathLike)
     for where, path in (("program", given), (variable, os.environ.get(variable))):
         if path is not None and os.fspath(path):
             found = shutil.which(path)
@@ -305,8 +330,11 @@ def quantity(text: str, unit: str) -> float:
     other, own = _DIMENSION[found]
     if other != dimension:
         raise SimulatorError(f"{text[:80]!r} is no {dimension}: {found!r} is a unit of {other}.")
-    result = float(Decimal(value).scaleb(own - power))
-    if result in (float("inf"), float("-inf")):
+    try:
+        result = float(Decimal(value).scaleb(own - power))
+    except ArithmeticError:
+        result = math.inf
+    if math.isinf(result):
         raise SimulatorError(f"{text[:80]!r} is too large a number.")
     return result
 
@@ -324,6 +352,13 @@ def last_lines(text: str) -> str:
     if not lines:
         return ""
     return "\n  ".join([" Its last lines:", *lines[-_LAST_LINES:]]) + "\n"
+
+
+def _tail(file: IO[bytes]) -> str:
+    """Return the end of a file."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - _TAIL))
+    return file.read().decode("utf-8", errors="replace")
 
 
 def _ending(status: int) -> str:

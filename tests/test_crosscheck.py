@@ -14,7 +14,7 @@ from hypothesis import given, settings
 
 from archgym_py import commands_crosscheck, registry
 from archgym_py.cli import main
-from archgym_py.commands_crosscheck import crosscheck, feasible_designs, layers_of, plot
+from archgym_py.commands_crosscheck import Crosscheck, crosscheck, feasible_designs, layers_of, plot
 from archgym_py.crosscheck import (
     Pair,
     agreement,
@@ -95,7 +95,7 @@ def trial(value: float | None, cost: float = 1.0, **design: Any) -> Trial:
 
 
 def pairs_of(*values: tuple[float | None, float | None]) -> list[Pair]:
-    return [Pair("", trial(a), trial(b)) for a, b in values]
+    return [Pair("", trial(a), trial(b), {}) for a, b in values]
 
 
 # ---- figures -----------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ def test_what_differs() -> None:
     assert not differs(pairs_of((1.0, 1.0), (None, None)), [DELAY])
     assert differs(pairs_of((1.0, None)), [DELAY])
     assert differs(pairs_of((1.0, 1.0 + 1e-15)), [DELAY])
-    other = [Pair("", trial(1.0, cost=1.0), trial(1.0, cost=2.0))]
+    other = [Pair("", trial(1.0, cost=1.0), trial(1.0, cost=2.0), {})]
     assert not differs(other, [DELAY])
     assert differs(other, [DELAY, COST])
 
@@ -189,13 +189,23 @@ def test_failures_are_told() -> None:
 
 
 def test_worst_rows() -> None:
+    default = {"x": 1, "y": "a"}
     pairs = [
-        Pair("net", trial(2.0, x=1, y="a"), trial(1.0, x=1, y="a")),
-        Pair("net", trial(4.0, x=3, y="a"), trial(3.0, x=3, y="a")),
+        Pair("net", trial(2.0, x=1, y="a"), trial(1.0, x=1, y="a"), default),
+        Pair("net", trial(4.0, x=3, y="a"), trial(3.0, x=3, y="a"), default),
     ]
-    rows = worst_rows(agreement(DELAY, pairs), pairs, ("a", "b"), {"x": 1, "y": "a"})
+    rows = worst_rows(agreement(DELAY, pairs), pairs, ("a", "b"))
     assert rows[1] == ("0", "2", "1", "5.000e-01", "net default design")
     assert rows[2] == ("1", "4", "3", "2.500e-01", "net x=3")
+
+
+def test_what_nobody_has_evaluated_is_not_equal() -> None:
+    def equal(*values: tuple[float | None, float | None]) -> bool:
+        return Crosscheck(("a", "b"), (DELAY,), tuple(pairs_of(*values))).equal
+
+    assert equal((1.0, 1.0), (None, None))
+    assert not equal((1.0, 2.0))
+    assert not equal((None, None))
 
 
 # ---- designs -----------------------------------------------------------------------------------

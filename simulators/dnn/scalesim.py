@@ -23,14 +23,15 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import ClassVar, Final, cast
 
+from archgym_py.checks import number
 from archgym_py.design import Design
-from archgym_py.errors import ConfigError, SimulatorError
+from archgym_py.errors import ConfigError, SimulatorError, SimulatorTimeout
 from archgym_py.simulator import Evaluation, Simulator
 from archgym_py.simulators.backend import Backend
 from archgym_py.simulators.dnn.components import PARTIAL_SUM_BITS, mac
 from archgym_py.simulators.dnn.systolic import gemm_of
 from archgym_py.simulators.dnn.systolic_array import SystolicSimulator
-from archgym_py.simulators.process import Program, find_program
+from archgym_py.simulators.process import MAX_TIMEOUT_S, Program, find_program
 from archgym_py.space import ParameterSpace
 
 __all__ = ["ScaleSim"]
@@ -126,7 +127,8 @@ class ScaleSim(Backend):
                 "scalesim knows neither area nor power, so it cannot keep a budget of them. Leave "
                 "the budgets out."
             )
-        self._given, self._timeout_s = program, timeout_s
+        self._given = program
+        self._timeout_s = number("timeout_s", timeout_s, 1e-3, MAX_TIMEOUT_S)
         self._network = model.network
         self._products: dict[tuple[int, int, int], int] = {}
         for layer in self._network.layers:
@@ -147,11 +149,11 @@ class ScaleSim(Backend):
     def configuration(self, design: Design) -> Mapping[str, str]:
         """Return the tool's configuration, products and layout; see `Backend.configuration`."""
         counts, gemms, layouts = [], [], []
-        for number, ((m, n, k), copies) in enumerate(self._products.items()):
-            counts.append(f"p{number}: M = {m}, N = {n}, K = {k}, {copies} times\n")
-            gemms.append(f"p{number},{m},{n},{k},\n")
+        for place, ((m, n, k), copies) in enumerate(self._products.items()):
+            counts.append(f"p{place}: M = {m}, N = {n}, K = {k}, {copies} times\n")
+            gemms.append(f"p{place},{m},{n},{k},\n")
             # Read for every product, and used by none: custom layouts are off.
-            layouts.append(f"p{number}," + "1," * _LAYOUT_COLUMNS + "\n")
+            layouts.append(f"p{place}," + "1," * _LAYOUT_COLUMNS + "\n")
         layout_columns = "".join(f"c{column}," for column in range(_LAYOUT_COLUMNS))
         return {
             "README.txt": _README + "".join(counts),
@@ -186,7 +188,7 @@ class ScaleSim(Backend):
     @cached_property
     def _program(self) -> Program:
         given = self._given
-        if given is None and not os.environ.get(_VARIABLE):  # any python in PATH would be wrong
+        if not given and not os.environ.get(_VARIABLE):  # any python in PATH would be wrong
             raise ConfigError(
                 f"no interpreter for SCALE-Sim is named. Give it as program=... or in the "
                 f"environment variable {_VARIABLE}. {_REMEDY}"
@@ -199,6 +201,8 @@ class ScaleSim(Backend):
         program = self._program
         try:
             said = program.call(["-I", "-c", _ASK_VERSION]).stdout
+        except SimulatorTimeout as error:
+            raise ConfigError(str(error)) from None
         except SimulatorError as error:
             raise ConfigError(f"{program.command[0]} has no scalesim. {_REMEDY} {error}") from None
         if not _VERSION.fullmatch(said):
@@ -271,19 +275,19 @@ def _read_report(text: str, products: int) -> list[int]:
     if len(rows) != products:
         raise SimulatorError(f"{_REPORT} has {len(rows)} rows for {products} products.")
     last_cycles = []
-    for number, row in enumerate(rows):
-        if len(row) != len(header) or row[0] != str(number):
-            raise SimulatorError(f"{_REPORT}: row {number} is {', '.join(row)!r}.")
+    for place, row in enumerate(rows):
+        if len(row) != len(header) or row[0] != str(place):
+            raise SimulatorError(f"{_REPORT}: row {place} is {', '.join(row)!r}.")
         values = dict(zip(_COLUMNS, row, strict=False))
         if values["Stall Cycles"] != "0":
             raise SimulatorError(
-                f"{_REPORT}: product {number} has stalls, {values['Stall Cycles'][:40]!r}, though "
+                f"{_REPORT}: product {place} has stalls, {values['Stall Cycles'][:40]!r}, though "
                 f"no bandwidth was given."
             )
         cycles = values["Total Cycles"]
         if not re.fullmatch(r"[0-9]{1,18}", cycles):
             raise SimulatorError(
-                f"{_REPORT}: the cycles of product {number} are no whole number: {cycles[:40]!r}."
+                f"{_REPORT}: the cycles of product {place} are no whole number: {cycles[:40]!r}."
             )
         last_cycles.append(int(cycles))
     return last_cycles

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar, Final
 
+from archgym_py.checks import number
 from archgym_py.design import Design
 from archgym_py.errors import ConfigError, InfeasibleDesign, SimulatorError
 from archgym_py.simulator import Evaluation, Simulator
@@ -38,7 +39,7 @@ from archgym_py.simulators.dnn.timeloop_files import (
     mapping_file,
     problem_file,
 )
-from archgym_py.simulators.process import Program, find_program
+from archgym_py.simulators.process import MAX_TIMEOUT_S, Program, find_program
 from archgym_py.space import ParameterSpace
 
 __all__ = ["Timeloop"]
@@ -123,7 +124,8 @@ class Timeloop(Backend):
             for metric in self.metrics
         )
         self._model = embedded
-        self._given, self._timeout_s = program, timeout_s
+        self._given = program
+        self._timeout_s = number("timeout_s", timeout_s, 1e-3, MAX_TIMEOUT_S)
         budgets = embedded.problem.get(
             "budgets", {"area_budget_mm2": None, "power_budget_mw": None}
         )
@@ -149,8 +151,8 @@ class Timeloop(Backend):
         run = self._run_of(design)
         files = architecture_files(run.architecture)
         counts = []
-        for number, (each, count) in enumerate(_distinct(run.layers)):
-            folder = f"layer{number}"
+        for place, (each, count) in enumerate(_distinct(run.layers)):
+            folder = f"layer{place}"
             layer_files = _layer_files(run.architecture, each)
             files |= {f"{folder}/{name}": text for name, text in layer_files.items()}
             counts.append(f"{folder}: {count} times\n")

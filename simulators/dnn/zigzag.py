@@ -311,9 +311,15 @@ class ZigZag(Backend):
     @cached_property
     def _tool_version(self) -> str:
         try:
+            require("zigzag.stages.parser.workload_parser", extra="zigzag")
+        except ImportError as error:  # of something that it needs itself
+            raise ConfigError(
+                f"zigzag cannot be imported: {error}. Install it with: pip install "
+                f"'archgym_py[zigzag]'"
+            ) from error
+        try:
             return version("zigzag-dse")
         except PackageNotFoundError:
-            require("zigzag", extra="zigzag")
             raise ConfigError(
                 "zigzag is installed without its distribution zigzag-dse, so that its version is "
                 "unknown. Install it with: pip install 'archgym_py[zigzag]'"

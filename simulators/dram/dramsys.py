@@ -20,7 +20,7 @@ from archgym_py.simulator import Evaluation, Simulator
 from archgym_py.simulators.backend import Backend
 from archgym_py.simulators.dram.dramsys_config import POWER, check, files_4, files_5
 from archgym_py.simulators.dram.model import DRAMSimulator
-from archgym_py.simulators.process import Program, find_program, last_lines, quantity
+from archgym_py.simulators.process import MAX_TIMEOUT_S, Program, find_program, last_lines, quantity
 from archgym_py.space import ParameterSpace
 
 __all__ = ["DRAMSys", "parse_output"]
@@ -117,7 +117,7 @@ class DRAMSys(Backend):
             )
         check(embedded, self._release)
         self._given = program
-        self._timeout_s = number("timeout_s", timeout_s, 1e-3, float("inf"))
+        self._timeout_s = number("timeout_s", timeout_s, 1e-3, MAX_TIMEOUT_S)
         powered = embedded.technology.standard in POWER[self._release]
         self.metrics = tuple(
             # With two decimals, and perhaps without the last request, little becomes nothing.

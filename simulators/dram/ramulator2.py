@@ -27,7 +27,7 @@ from archgym_py.simulators.dram.address import AddressMap, decode_trace
 from archgym_py.simulators.dram.model import DRAMSimulator
 from archgym_py.simulators.dram.technology import Technology
 from archgym_py.simulators.dram.trace import Trace
-from archgym_py.simulators.process import Program, find_program, last_lines
+from archgym_py.simulators.process import MAX_TIMEOUT_S, Program, find_program, last_lines
 from archgym_py.space import ParameterSpace
 
 __all__ = ["Ramulator2", "load_store_text"]
@@ -125,7 +125,7 @@ class Ramulator2(Backend):
             raise ConfigError(f"Ramulator needs a DRAMSimulator, got {type(embedded).__name__}.")
         self._model = embedded
         self._given = program
-        self._timeout_s = number("timeout_s", timeout_s, 1e-3, float("inf"))
+        self._timeout_s = number("timeout_s", timeout_s, 1e-3, MAX_TIMEOUT_S)
         _check_memory(embedded.technology)
         _check_requests(embedded.trace)
         for name, delay_ns in embedded.delays_ns.items():

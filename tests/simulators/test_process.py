@@ -194,6 +194,17 @@ def test_signals_to_us_do_not_reach_the_program() -> None:
     assert signal.getsignal(signal.SIGINT) is not None
 
 
+def test_a_program_that_says_too_much_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("archgym_py.simulators.process._MAX_OUTPUT", 2**20)
+    with pytest.raises(SimulatorError, match="has more than 1048576 bytes"):
+        python("print('x' * 1_500_000)").call([])
+    with pytest.raises(SimulatorTimeout, match="did not finish"):
+        python("import time; print('x' * 1_500_000, flush=True); time.sleep(60)", 1.0).call([])
+    endless = "import sys\nwhile True: sys.stdout.write('x' * 10_000)"
+    with pytest.raises(SimulatorError, match=r"SIGXFSZ|exited with 1"):
+        python(endless).call([])
+
+
 # --- Programs that are not there -----------------------------------------------------------------
 
 
@@ -252,6 +263,8 @@ def test_a_tool_is_found_by_argument_variable_and_path(
     monkeypatch.setenv("ARCHGYM_TOOL", tools[1])
     assert find() == tools[1]
     assert find(tools[0]) == tools[0]
+    with pytest.raises(ConfigError, match="program must be a name or a path"):
+        find_program("tool", given=5, variable="ARCHGYM_TOOL", remedy="")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"program: .*nowhere"):
         find(str(tmp_path / "nowhere"))
     monkeypatch.setenv("ARCHGYM_TOOL", str(tmp_path / "nowhere"))
@@ -295,6 +308,8 @@ def test_quantities(text: str, unit: str, value: float) -> None:
         ("1,5 ns", "is not a number with a unit"),
         ("12 ns ns", "is not a number with a unit"),
         ("1e999 ns", "too large"),
+        ("1e999999999 ns", "too large"),
+        ("1e99999999999999999999 ns", "too large"),
         ("12 sn", "unknown unit 'sn'"),
         ("12 NS", "unknown unit 'NS'"),
         ("12 pJ", "'pJ' is a unit of energy"),
