@@ -88,6 +88,8 @@ def optimum(
     solver.parameters.max_time_in_seconds = time_limit_s
     solver.parameters.num_workers = 1
     solver.parameters.random_seed = seed
+    # This inference of OR-Tools 9.15 is not sound either.
+    solver.parameters.auto_detect_greater_than_at_least_one_of = False
     status = solver.solve(model)
     if status == cp_model.INFEASIBLE:
         raise InfeasibleDesign(
@@ -168,13 +170,17 @@ def _model(
         start = model.new_int_var(0, ticks.horizon, f"start {task}")
         presence = {pe: model.new_bool_var(f"{task} on {pe}") for pe in times}
         model.add_exactly_one(presence.values())
-        # Not a variable that all intervals of the task share: with it OR-Tools 9.15 proves optima
-        # that are none.
         end = start + sum(ticks.of(time) * presence[pe] for pe, time in times.items())
         for pe, time in times.items():
+            begin = start
+            if ticks.of(time) == 0:
+                # OR-Tools 9.15 proves optima that are none where an interval without a length
+                # shares its variables with others.
+                begin = model.new_int_var(0, ticks.horizon, f"start {task} on {pe}")
+                model.add(begin == start).only_enforce_if(presence[pe])
             on_pe[pe].append(
                 model.new_optional_fixed_size_interval_var(
-                    start, ticks.of(time), presence[pe], f"{task} runs on {pe}"
+                    begin, ticks.of(time), presence[pe], f"{task} runs on {pe}"
                 )
             )
         starts.append(start)
