@@ -742,11 +742,11 @@ highest reward, the first of equals.""",
   archgym crosscheck ArchGym/DRAMController-v0 --backend embedded --backend dramsys \\
       --option dramsys.program=/opt/DRAMSys/bin/DRAMSys --designs 100 --out scatter.png
   archgym crosscheck ArchGym/SystolicArray-v0 --backend embedded --backend scalesim \\
-      --workload alexnet --layers 5 --designs 20 --metric compute_cycles --csv pairs.csv --exact
+      --workload mobilenet_v2/b7.expand --designs 4 --csv pairs.csv --exact
 
 A relative difference is |a - b| / max(|a|, |b|). With --layers each layer is a workload of its
 own, and every workload has its own designs: the default design first, if it is feasible, then
-random ones that the embedded simulator can evaluate.""",
+random ones that the embedded simulator can evaluate. SCALE-Sim takes minutes for a large layer.""",
     "experiment": """\
   archgym experiment agents --help
   archgym experiment defaults --agents genetic""",
