@@ -7,16 +7,20 @@ in the units of the simulator that it takes the place of.
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, ClassVar
 
+from archgym_py.checks import number
 from archgym_py.design import Design
 from archgym_py.errors import ConfigError
 from archgym_py.simulator import Described, Evaluation, Metric, Simulator
+from archgym_py.simulators.process import MAX_TIMEOUT_S, Program, find_program
 from archgym_py.space import ParameterSpace
 
-__all__ = ["Backend"]
+__all__ = ["Backend", "ProgramBackend"]
 
 
 class Backend(ABC):
@@ -98,3 +102,49 @@ class Backend(ABC):
     def close(self) -> None:
         """Close the embedded simulator."""
         self.embedded.close()
+
+
+class ProgramBackend(Backend):
+    """A backend whose tool is a program that is called for every design.
+
+    Args:
+        embedded: The simulator that comes with the library, set up for the problem.
+        space: The space of the designs.
+        program: Path of the program; by default that of the environment variable, or the one in
+            PATH.
+        timeout_s: Time that a call may take, in seconds.
+
+    Attributes:
+        executable: Name of the program's file, as it is looked up in PATH.
+        variable: Environment variable that may hold its path.
+        remedy: Where the tool is to be had, a sentence.
+        environment: Variables that the program gets beside those of this process.
+
+    Raises:
+        ConfigError: If the tool does not do what the embedded simulator does, or the time is not
+            legal.
+    """
+
+    executable: ClassVar[str]
+    variable: ClassVar[str]
+    remedy: ClassVar[str]
+    environment: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(
+        self,
+        embedded: Simulator,
+        space: ParameterSpace,
+        *,
+        program: str | os.PathLike[str] | None,
+        timeout_s: float,
+    ) -> None:
+        super().__init__(embedded, space)
+        self._given = program
+        self._timeout_s = number("timeout_s", timeout_s, 1e-3, MAX_TIMEOUT_S)
+
+    @cached_property
+    def _program(self) -> Program:
+        path = find_program(
+            self.executable, given=self._given, variable=self.variable, remedy=self.remedy
+        )
+        return Program([path], timeout_s=self._timeout_s, environment=self.environment)

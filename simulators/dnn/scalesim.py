@@ -23,15 +23,14 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import ClassVar, Final, cast
 
-from archgym_py.checks import number
 from archgym_py.design import Design
 from archgym_py.errors import ConfigError, SimulatorError, SimulatorTimeout
 from archgym_py.simulator import Evaluation, Simulator
-from archgym_py.simulators.backend import Backend
+from archgym_py.simulators.backend import ProgramBackend
 from archgym_py.simulators.dnn.components import PARTIAL_SUM_BITS, mac
 from archgym_py.simulators.dnn.systolic import gemm_of
 from archgym_py.simulators.dnn.systolic_array import SystolicSimulator
-from archgym_py.simulators.process import MAX_TIMEOUT_S, Program, find_program
+from archgym_py.simulators.process import Program
 from archgym_py.space import ParameterSpace
 
 __all__ = ["ScaleSim"]
@@ -86,7 +85,7 @@ number of the last cycle, counted from 0. How often the network computes each pr
 """
 
 
-class ScaleSim(Backend):
+class ScaleSim(ProgramBackend):
     """Cycles of a systolic array, from SCALE-Sim 3.
 
     The only metric is `compute_cycles`: the tool works out which bandwidth the array would need
@@ -111,6 +110,9 @@ class ScaleSim(Backend):
     name: ClassVar[str] = "scalesim"
     simulates: ClassVar[tuple[str, ...]] = ("systolic",)
     reports: ClassVar[tuple[str, ...]] = ("compute_cycles",)
+    executable = "python"
+    variable = _VARIABLE
+    remedy = _REMEDY
 
     def __init__(
         self,
@@ -120,15 +122,13 @@ class ScaleSim(Backend):
         program: str | os.PathLike[str] | None = None,
         timeout_s: float = 1800.0,
     ) -> None:
-        super().__init__(embedded, space)
+        super().__init__(embedded, space, program=program, timeout_s=timeout_s)
         model = cast(SystolicSimulator, embedded)
         if any(budget is not None for budget in model.problem["budgets"].values()):
             raise ConfigError(
                 "scalesim knows neither area nor power, so it cannot keep a budget of them. Leave "
                 "the budgets out."
             )
-        self._given = program
-        self._timeout_s = number("timeout_s", timeout_s, 1e-3, MAX_TIMEOUT_S)
         self._network = model.network
         self._products: dict[tuple[int, int, int], int] = {}
         for layer in self._network.layers:
@@ -187,14 +187,12 @@ class ScaleSim(Backend):
 
     @cached_property
     def _program(self) -> Program:
-        given = self._given
-        if not given and not os.environ.get(_VARIABLE):  # any python in PATH would be wrong
+        if not self._given and not os.environ.get(_VARIABLE):  # any python in PATH would be wrong
             raise ConfigError(
                 f"no interpreter for SCALE-Sim is named. Give it as program=... or in the "
                 f"environment variable {_VARIABLE}. {_REMEDY}"
             )
-        path = find_program("python", given=given, variable=_VARIABLE, remedy=_REMEDY)
-        return Program([path], timeout_s=self._timeout_s)
+        return super()._program
 
     @cached_property
     def _tool_version(self) -> str:

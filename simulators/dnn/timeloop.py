@@ -16,14 +16,12 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import ClassVar, Final
 
-from archgym_py.checks import number
 from archgym_py.design import Design
 from archgym_py.errors import ConfigError, InfeasibleDesign, SimulatorError
 from archgym_py.simulator import Evaluation, Simulator
-from archgym_py.simulators.backend import Backend
+from archgym_py.simulators.backend import ProgramBackend
 from archgym_py.simulators.dnn.accelerator import AcceleratorSimulator
 from archgym_py.simulators.dnn.budgets import Budgets
 from archgym_py.simulators.dnn.hardware import Architecture
@@ -39,14 +37,13 @@ from archgym_py.simulators.dnn.timeloop_files import (
     mapping_file,
     problem_file,
 )
-from archgym_py.simulators.process import MAX_TIMEOUT_S, Program, find_program
+from archgym_py.simulators.process import Program
 from archgym_py.space import ParameterSpace
 
 __all__ = ["Timeloop"]
 
 _ADAPTER_VERSION: Final = "1"  # raise it when the same answers of the tool give other metrics
 
-_VARIABLE: Final = "ARCHGYM_TIMELOOP_MODEL"
 _REMEDY: Final = (
     "timeloop-model is built from https://github.com/NVlabs/timeloop, or taken from the image "
     "timeloopaccelergy/timeloop-accelergy-pytorch."
@@ -74,7 +71,7 @@ folder LAYER:
 """
 
 
-class Timeloop(Backend):
+class Timeloop(ProgramBackend):
     """Cycles and energy of mappings and accelerators, from Timeloop.
 
     `cycles`, `latency_ms`, `energy_uj` with its parts, `edp_uj_ms`, `power_mw`, `utilization` and
@@ -108,6 +105,10 @@ class Timeloop(Backend):
         "utilization",
         "dram_mb",
     )
+    executable = "timeloop-model"
+    variable = "ARCHGYM_TIMELOOP_MODEL"
+    remedy = _REMEDY
+    environment = _ENVIRONMENT
 
     def __init__(
         self,
@@ -117,15 +118,13 @@ class Timeloop(Backend):
         program: str | os.PathLike[str] | None = None,
         timeout_s: float = 60.0,
     ) -> None:
-        super().__init__(embedded, space)
+        super().__init__(embedded, space, program=program, timeout_s=timeout_s)
         assert isinstance(embedded, AcceleratorSimulator | MappingSimulator)
         self.metrics = tuple(
             replace(metric, low=metric.low * (1 - _SLACK), high=metric.high * (1 + _SLACK))
             for metric in self.metrics
         )
         self._model = embedded
-        self._given = program
-        self._timeout_s = number("timeout_s", timeout_s, 1e-3, MAX_TIMEOUT_S)
         budgets = embedded.problem.get(
             "budgets", {"area_budget_mm2": None, "power_budget_mw": None}
         )
@@ -213,11 +212,6 @@ class Timeloop(Backend):
         *inner, _ = machine.architecture.levels
         shared = tuple("shared" if level.instances == 1 else "local" for level in inner)
         return _Run(machine.architecture, layers, machine.clock_mhz, (*shared, "dram"))
-
-    @cached_property
-    def _program(self) -> Program:
-        path = find_program("timeloop-model", given=self._given, variable=_VARIABLE, remedy=_REMEDY)
-        return Program([path], timeout_s=self._timeout_s, environment=_ENVIRONMENT)
 
 
 @dataclass(frozen=True, slots=True)

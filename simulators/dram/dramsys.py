@@ -10,17 +10,15 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property
 from typing import Any
 
-from archgym_py.checks import number
 from archgym_py.design import Design
 from archgym_py.errors import ConfigError, SimulatorError, did_you_mean
 from archgym_py.simulator import Evaluation, Simulator
-from archgym_py.simulators.backend import Backend
+from archgym_py.simulators.backend import ProgramBackend
 from archgym_py.simulators.dram.dramsys_config import POWER, check, files_4, files_5
 from archgym_py.simulators.dram.model import DRAMSimulator
-from archgym_py.simulators.process import MAX_TIMEOUT_S, Program, find_program, last_lines, quantity
+from archgym_py.simulators.process import last_lines, quantity
 from archgym_py.space import ParameterSpace
 
 __all__ = ["DRAMSys", "parse_output"]
@@ -54,7 +52,7 @@ _LINE = re.compile(
 _NOTHING, _NAN = re.compile(r"0\.00\s+Gb/s"), re.compile(r"-?nan\s+Gb/s")
 
 
-class DRAMSys(Backend):
+class DRAMSys(ProgramBackend):
     r"""DRAMSys 4 (of May 2021) or 5 (5.1 to 5.5).
 
     Version 4 is the simulator that the embedded one models; version 5 is a later one of the same
@@ -96,6 +94,9 @@ class DRAMSys(Backend):
     name = "dramsys"
     simulates = ("dram",)
     reports = tuple(_UNITS)
+    executable = "DRAMSys"
+    variable = "ARCHGYM_DRAMSYS"
+    remedy = _REMEDY
 
     def __init__(
         self,
@@ -106,7 +107,7 @@ class DRAMSys(Backend):
         version: str = "4",
         timeout_s: float = 60.0,
     ) -> None:
-        super().__init__(embedded, space)
+        super().__init__(embedded, space, program=program, timeout_s=timeout_s)
         if not isinstance(embedded, DRAMSimulator):
             raise ConfigError(f"DRAMSys needs a DRAMSimulator, got {type(embedded).__name__}.")
         self._model = embedded
@@ -116,8 +117,6 @@ class DRAMSys(Backend):
                 f"unknown version {version!r} of DRAMSys.{did_you_mean(self._release, POWER)}"
             )
         check(embedded, self._release)
-        self._given = program
-        self._timeout_s = number("timeout_s", timeout_s, 1e-3, MAX_TIMEOUT_S)
         powered = embedded.technology.standard in POWER[self._release]
         self.metrics = tuple(
             # With two decimals, and perhaps without the last request, little becomes nothing.
@@ -125,13 +124,6 @@ class DRAMSys(Backend):
             for metric in self.metrics
             if powered or metric.name not in _ENERGY
         )
-
-    @cached_property
-    def _program(self) -> Program:
-        path = find_program(
-            "DRAMSys", given=self._given, variable="ARCHGYM_DRAMSYS", remedy=_REMEDY
-        )
-        return Program([path], timeout_s=self._timeout_s)
 
     @property
     def version(self) -> str:

@@ -12,22 +12,21 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import yaml
 
-from archgym_py.checks import number
 from archgym_py.design import Design, Value
 from archgym_py.errors import ConfigError, InfeasibleDesign, SimulatorError
 from archgym_py.simulator import Evaluation, Simulator
-from archgym_py.simulators.backend import Backend
+from archgym_py.simulators.backend import ProgramBackend
 from archgym_py.simulators.dram.address import AddressMap, decode_trace
 from archgym_py.simulators.dram.model import DRAMSimulator
 from archgym_py.simulators.dram.technology import Technology
 from archgym_py.simulators.dram.trace import Trace
-from archgym_py.simulators.process import MAX_TIMEOUT_S, Program, find_program, last_lines
+from archgym_py.simulators.process import last_lines
 from archgym_py.space import ParameterSpace
 
 __all__ = ["Ramulator2", "load_store_text"]
@@ -79,7 +78,7 @@ _PREFETCH = 8
 _STATISTIC = re.compile(r"\s*([a-z][A-Za-z0-9_]*):\s*(\S.*?)\s*(?:#.*)?")
 
 
-class Ramulator2(Backend):
+class Ramulator2(ProgramBackend):
     """Ramulator 2.0 with its front end for traces of loads and stores.
 
     The timings and the organisation of the memory are given explicitly; addresses are rewritten so
@@ -111,6 +110,9 @@ class Ramulator2(Backend):
     name = "ramulator2"
     simulates = ("dram",)
     reports = ("total_time_ns", "row_hit_rate")
+    executable = "ramulator2"
+    variable = "ARCHGYM_RAMULATOR2"
+    remedy = _REMEDY
 
     def __init__(
         self,
@@ -120,12 +122,10 @@ class Ramulator2(Backend):
         program: str | os.PathLike[str] | None = None,
         timeout_s: float = 60.0,
     ) -> None:
-        super().__init__(embedded, space)
+        super().__init__(embedded, space, program=program, timeout_s=timeout_s)
         if not isinstance(embedded, DRAMSimulator):
             raise ConfigError(f"Ramulator needs a DRAMSimulator, got {type(embedded).__name__}.")
         self._model = embedded
-        self._given = program
-        self._timeout_s = number("timeout_s", timeout_s, 1e-3, MAX_TIMEOUT_S)
         _check_memory(embedded.technology)
         _check_requests(embedded.trace)
         for name, delay_ns in embedded.delays_ns.items():
@@ -141,13 +141,6 @@ class Ramulator2(Backend):
             else metric
             for metric in self.metrics
         )
-
-    @cached_property
-    def _program(self) -> Program:
-        path = find_program(
-            "ramulator2", given=self._given, variable="ARCHGYM_RAMULATOR2", remedy=_REMEDY
-        )
-        return Program([path], timeout_s=self._timeout_s)
 
     @property
     def version(self) -> str:
